@@ -1,0 +1,54 @@
+import { assert } from "../util/index.js";
+import type { SamplingParams } from "./sampling.js";
+
+/** A completion as the engine sees it: numbers only. With `generated` it is one that began elsewhere and goes on here. */
+export interface SequenceSpec {
+  readonly id: string;
+  /** Null for the base itself. */
+  readonly variant: string | null;
+  readonly prompt: readonly number[];
+  /** Tokens already handed out, after the prompt. */
+  readonly generated: readonly number[];
+  readonly sampling: SamplingParams;
+  /** Tokens it may generate in all, those in `generated` included. */
+  readonly maxTokens: number;
+  /** Tokens that end it when drawn. */
+  readonly endTokens: readonly number[];
+  /** Report log probabilities with this many alternatives; null for none. */
+  readonly topLogprobs: number | null;
+}
+
+/** One completion in progress: its tokens and how many of them are computed. Everything else is derived. */
+export class Sequence {
+  readonly spec: SequenceSpec;
+  readonly tokens: number[];
+  /** Tokens whose keys and values lie in the cache. */
+  computedTokens = 0;
+  /** Its region in the cache while it runs. */
+  region: number | null = null;
+  /** How often a later one was let in before it. */
+  overtaken = 0;
+
+  constructor(spec: SequenceSpec) {
+    assert(spec.prompt.length > 0, `sequence ${spec.id} has an empty prompt`);
+    this.spec = spec;
+    this.tokens = [...spec.prompt, ...spec.generated];
+  }
+
+  get id(): string {
+    return this.spec.id;
+  }
+
+  get variant(): string | null {
+    return this.spec.variant;
+  }
+
+  /** Tokens the model has yet to see: a whole prompt, a chunk of one, or 1 while decoding. */
+  get pendingTokens(): number {
+    return this.tokens.length - this.computedTokens;
+  }
+
+  get generatedTokens(): number {
+    return this.tokens.length - this.spec.prompt.length;
+  }
+}

@@ -1,0 +1,37 @@
+import type { FinishReason } from "./completion.js";
+import type { Sequence } from "./sequence.js";
+
+/** Tokens of one sequence in one step: `count` of them from its first uncomputed one. */
+export interface Span {
+  readonly sequence: Sequence;
+  readonly count: number;
+  /** The span reaches the sequence's last token, so the step draws the next one. */
+  readonly samples: boolean;
+}
+
+/** What one step computes, and what it would like to have for the next ones. */
+export interface StepPlan {
+  readonly spans: readonly Span[];
+  /** Variants that waiting sequences need and that are not resident, the most urgent first. */
+  readonly wanted: readonly string[];
+}
+
+export interface Logprob {
+  readonly token: number;
+  readonly logprob: number;
+}
+
+/** A token drawn for a sequence. */
+export interface SampledToken {
+  readonly id: string;
+  readonly token: number;
+  /** Natural logarithm of its probability before temperature and filters, when asked for. */
+  readonly logprob: number | null;
+  readonly top: readonly Logprob[];
+}
+
+/** A sequence that ended with this step. */
+export interface FinishedSequence {
+  readonly id: string;
+  readonly reason: FinishReason;
+}

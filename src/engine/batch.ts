@@ -1,0 +1,211 @@
+import type { DType, ModelConfig, Span, StepPlan } from "../core/index.js";
+import { alignUp, assert } from "../util/index.js";
+
+/** A variant on the device, as a step needs to know it. */
+export interface ResidentVariant {
+  /** Its number among residents. */
+  readonly index: number;
+  /** Slots by dtype, the coarsest plane first. */
+  readonly slots: ReadonlyMap<DType, readonly number[]>;
+  /** Vocabulary rows beyond the base's. */
+  readonly extraRows: number;
+}
+
+/** Rows side by side that have a plane of `dtype`, and the slot of each. */
+export interface RunLayout {
+  readonly dtype: DType;
+  readonly firstRow: number;
+  readonly slots: Int32Array;
+}
+
+export interface GroupLayout {
+  readonly rows: number;
+  readonly sequences: number;
+  readonly firstRegion: number;
+  readonly cells: number;
+  /** Half floats, `[sequences][rows][cells]`: 0 where a row may look, −∞ where not. */
+  readonly mask: Uint16Array;
+}
+
+/**
+ * A step as flat arrays. `n` rows, one a token, ordered so that rows with the same kinds of planes lie side by side and the
+ * base's come last; `m` of them want logits.
+ */
+export interface Batch {
+  readonly tokens: Int32Array;
+  readonly positions: Int32Array;
+  readonly cells: BigInt64Array;
+  readonly runs: readonly RunLayout[];
+  /** Each row's row in the vector pools; undefined when all are the base's. */
+  readonly vectorRows: Int32Array | undefined;
+  readonly groups: readonly GroupLayout[];
+  /** Batch rows in the groups' order; undefined when it is the batch's own. */
+  readonly gather: Int32Array | undefined;
+  /** Tokens beyond the base's vocabulary: row in the extra pool, and the batch row it belongs to. */
+  readonly extraTokens: { readonly from: Int32Array; readonly to: BigInt64Array } | undefined;
+  /** Spans that want logits, in the order of their rows. */
+  readonly outputs: readonly Span[];
+  readonly outputRows: Int32Array;
+  readonly outputRuns: readonly RunLayout[];
+  readonly outputVectorRows: Int32Array | undefined;
+  /** Residents of the output's variant rows, when one of them has extra vocabulary. */
+  readonly extraOutput: Int32Array | undefined;
+}
+
+export interface BatchContext {
+  readonly config: ModelConfig;
+  readonly contextLength: number;
+  /** Extra vocabulary rows that the pools have room for, per variant. */
+  readonly extraRows: number;
+  resident(variant: string): ResidentVariant | undefined;
+}
+
+interface Row {
+  readonly span: Span;
+  readonly token: number;
+  readonly position: number;
+  readonly region: number;
+  readonly resident: ResidentVariant | undefined;
+}
+
+const minusInfinity = 0xfc00;
+/** Attention widths grow in these, so that a graph stays good for many steps. */
+const decodeCellsStep = 256;
+const prefillCellsStep = 64;
+
+/** Flattens a plan. Pure: the same plan and residents give the same arrays. */
+export function layoutBatch(plan: StepPlan, context: BatchContext): Batch {
+  const spans = [...plan.spans].sort((a, b) => compareSpans(a, b, context));
+  const rows = spans.flatMap((span) => rowsOf(span, context));
+  const { vocabSize } = context.config;
+  const isExtra = (row: Row) => row.token >= vocabSize;
+
+  const sampled = rows.flatMap((row, index) => (row.span.samples && isLast(row) ? [index] : []));
+  // A graph without output is none: a step that samples nothing computes the logits of its last row, unread.
+  const outputIndexes = sampled.length > 0 ? sampled : [rows.length - 1];
+  const outputRows = outputIndexes.map((index) => rows[index]!);
+  const extras = rows.flatMap((row, index) => (isExtra(row) ? [{ row, index }] : []));
+  return {
+    tokens: Int32Array.from(rows, (row) => (isExtra(row) ? 0 : row.token)),
+    positions: Int32Array.from(rows, (row) => row.position),
+    cells: BigInt64Array.from(rows, (row) => BigInt(row.region * context.contextLength + row.position)),
+    runs: runsOf(rows),
+    vectorRows: vectorRowsOf(rows),
+    ...groupsOf(rows, context),
+    extraTokens: extras.length === 0 ? undefined : {
+      from: Int32Array.from(extras, ({ row }) => row.resident!.index * context.extraRows + row.token - vocabSize),
+      to: BigInt64Array.from(extras, ({ index }) => BigInt(index)),
+    },
+    outputs: sampled.map((index) => rows[index]!.span),
+    outputRows: Int32Array.from(outputIndexes),
+    outputRuns: runsOf(outputRows),
+    outputVectorRows: vectorRowsOf(outputRows),
+    extraOutput: outputRows.some((row) => row.resident?.extraRows)
+      ? Int32Array.from(outputRows.flatMap((row) => row.resident?.index ?? []))
+      : undefined,
+  };
+}
+
+/** Names everything about a batch that its graph depends on: batches of one key can be computed by one graph. */
+export function shapeKey(batch: Batch): string {
+  const runs = (list: readonly RunLayout[]) => list.map((run) => `${run.dtype}@${run.firstRow}+${run.slots.length}`).join(",");
+  const groups = batch.groups.map((g) => `${g.rows}x${g.sequences}@${g.firstRegion}:${g.cells}`).join(",");
+  return [
+    batch.tokens.length, runs(batch.runs), Boolean(batch.vectorRows), groups, Boolean(batch.gather), batch.extraTokens?.from.length,
+    batch.outputRows.length, runs(batch.outputRuns), Boolean(batch.outputVectorRows), batch.extraOutput?.length,
+  ].join("|");
+}
+
+/** The inverse of `gather`: each batch row's place in the groups' order. */
+export function scatterOf(gather: Int32Array): Int32Array {
+  const scatter = new Int32Array(gather.length);
+  gather.forEach((row, place) => {
+    scatter[row] = place;
+  });
+  return scatter;
+}
+
+function rowsOf(span: Span, context: BatchContext): Row[] {
+  const { sequence, count } = span;
+  const { region, computedTokens: start } = sequence;
+  assert(region !== null && start + count <= context.contextLength, `sequence ${sequence.id} has no place for ${count} tokens`);
+  const resident = sequence.variant === null ? undefined : context.resident(sequence.variant);
+  assert(sequence.variant === null || resident, `variant ${sequence.variant} is in a step but not resident`);
+  return Array.from({ length: count }, (_, i) => ({ span, token: sequence.tokens[start + i]!, position: start + i, region, resident }));
+}
+
+const isLast = (row: Row) => row.position === row.span.sequence.computedTokens + row.span.count - 1;
+
+/** Rows with the same dtypes and numbers of planes together, more planes first, the base's last; then by region. */
+function compareSpans(a: Span, b: Span, context: BatchContext): number {
+  const order = ({ sequence }: Span) => {
+    const resident = sequence.variant === null ? undefined : context.resident(sequence.variant);
+    if (!resident) return "~";
+    return [...resident.slots].map(([dtype, slots]) => `${dtype}*${9 - slots.length}`).sort().join("+");
+  };
+  const [x, y] = [order(a), order(b)];
+  if (x !== y) return x < y ? -1 : 1;
+  return a.sequence.region! - b.sequence.region!;
+}
+
+/** For every dtype and plane number, the maximal stretches of rows that have it. */
+function runsOf(rows: readonly Row[]): RunLayout[] {
+  const runs: RunLayout[] = [];
+  const dtypes = new Set(rows.flatMap((row) => [...(row.resident?.slots.keys() ?? [])]));
+  for (const dtype of [...dtypes].sort()) {
+    const planes = Math.max(...rows.map((row) => row.resident?.slots.get(dtype)?.length ?? 0));
+    for (let plane = 0; plane < planes; plane++) {
+      let open: number[] = [];
+      for (let index = 0; index <= rows.length; index++) {
+        const slot = rows[index]?.resident?.slots.get(dtype)?.[plane];
+        if (slot !== undefined) open.push(slot);
+        else if (open.length > 0) {
+          runs.push({ dtype, firstRow: index - open.length, slots: Int32Array.from(open) });
+          open = [];
+        }
+      }
+    }
+  }
+  return runs;
+}
+
+function vectorRowsOf(rows: readonly Row[]): Int32Array | undefined {
+  if (rows.every((row) => row.resident === undefined)) return undefined;
+  return Int32Array.from(rows, (row) => (row.resident ? row.resident.index + 1 : 0));
+}
+
+/** Single tokens of sequences in neighbouring regions attend together, longer spans each on their own. */
+function groupsOf(rows: readonly Row[], context: BatchContext): { groups: GroupLayout[]; gather: Int32Array | undefined } {
+  const order: number[] = [];
+  const groups: GroupLayout[] = [];
+  const indexed = rows.map((row, index) => ({ row, index }));
+  const singles = indexed.filter(({ row }) => row.span.count === 1).sort((a, b) => a.row.region - b.row.region);
+  for (let first = 0; first < singles.length; ) {
+    let end = first + 1;
+    while (end < singles.length && singles[end]!.row.region === singles[end - 1]!.row.region + 1) end += 1;
+    const members = singles.slice(first, end);
+    groups.push(groupOf(members.map(({ row }) => [row]), decodeCellsStep, context));
+    order.push(...members.map(({ index }) => index));
+    first = end;
+  }
+  for (const span of new Set(rows.map((row) => row.span))) {
+    if (span.count === 1) continue;
+    const members = indexed.filter(({ row }) => row.span === span);
+    groups.push(groupOf([members.map(({ row }) => row)], prefillCellsStep, context));
+    order.push(...members.map(({ index }) => index));
+  }
+  const isIdentity = order.every((row, place) => row === place);
+  return { groups, gather: isIdentity ? undefined : Int32Array.from(order) };
+}
+
+function groupOf(sequences: readonly (readonly Row[])[], cellsStep: number, context: BatchContext): GroupLayout {
+  const rows = sequences[0]!.length;
+  const needed = Math.max(...sequences.map((own) => own.at(-1)!.position + 1));
+  const cells = Math.min(alignUp(needed, cellsStep), context.contextLength);
+  const window = context.config.slidingWindow ?? Number.POSITIVE_INFINITY;
+  const mask = new Uint16Array(sequences.length * rows * cells).fill(minusInfinity);
+  sequences.flat().forEach(({ position }, row) => {
+    mask.fill(0, row * cells + Math.max(0, position + 1 - window), row * cells + position + 1);
+  });
+  return { rows, sequences: sequences.length, firstRegion: sequences[0]![0]!.region, cells, mask };
+}

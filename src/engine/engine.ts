@@ -1,0 +1,217 @@
+import { availableParallelism } from "node:os";
+import { setImmediate as nextTurn } from "node:timers/promises";
+import { errorToData, ModelNotFound, type SequenceSpec, type StepPlan } from "../core/index.js";
+import { type Checkpoint, openCheckpoint } from "../formats/index.js";
+import { Device } from "../ggml/index.js";
+import { type DecoderState, DeltaPools, KvCache, Weights } from "../model/index.js";
+import { Scheduler } from "../scheduler/index.js";
+import { Residency } from "../storage/index.js";
+import type { ResidentVariant } from "./batch.js";
+import type { EngineInfo, EngineOptions, FromEngine } from "./messages.js";
+import { poolLayout } from "./pool-layout.js";
+import { Stepper } from "./stepper.js";
+import { loadVariant, openVariants, type RegisteredVariant } from "./variants.js";
+
+/** What an engine does where its starter did not choose. */
+export const defaultEngineOptions: Omit<EngineOptions, "base" | "variants"> = {
+  baseDType: "auto",
+  kvDType: "f16",
+  device: "cpu",
+  threads: availableParallelism(),
+  contextLength: 2048,
+  sequences: 16,
+  slotBytes: 1 << 30,
+  stepTokens: 512,
+  queueMax: 256,
+};
+
+/** Later sequences that may be let in before one whose variant is still loading. */
+const overtakenMax = 64;
+
+/**
+ * One base on one device, its variants, and the sequences that run on them. `run` computes step after step as long as there
+ * is work and waits when there is none; everything that happens goes out through `emit`. The device owns what was made on it, so
+ * disposing the engine frees all.
+ */
+export class Engine implements Disposable {
+  readonly info: EngineInfo;
+  readonly #emit: (message: FromEngine) => void;
+  readonly #device: Device;
+  readonly #state: DecoderState;
+  readonly #stepper: Stepper;
+  readonly #scheduler: Scheduler;
+  readonly #residency: Residency;
+  readonly #variants: ReadonlyMap<string, RegisteredVariant>;
+  readonly #ready = new Set<string>();
+  readonly #loading = new Set<string>();
+  #wake: (() => void) | undefined;
+  #stopped = false;
+
+  /**
+   * Loads the base and opens the variants' artifacts. A variant that cannot be served on this base is left out and named in
+   * `info.refused`; a base that cannot be loaded throws, with everything freed.
+   */
+  static async open(options: EngineOptions, emit: (message: FromEngine) => void): Promise<Engine> {
+    await using checkpoint = await openCheckpoint(options.base);
+    const device = Device.open({ kind: options.device, threads: options.threads });
+    try {
+      return await Engine.#assemble(options, emit, device, checkpoint);
+    } catch (error) {
+      device[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  static async #assemble(
+    options: EngineOptions,
+    emit: (message: FromEngine) => void,
+    device: Device,
+    checkpoint: Checkpoint,
+  ): Promise<Engine> {
+    const { config } = checkpoint;
+    const weights = await Weights.load(device, checkpoint, {
+      dtype: options.baseDType,
+      onProgress: (progress) => emit({ type: "loading", ...progress }),
+    });
+    const { variants, refused } = await openVariants(options.variants, checkpoint);
+    const contextLength = Math.min(options.contextLength, config.contextLength);
+    const cache = new KvCache(device, config, { contextLength, regions: options.sequences, dtype: options.kvDType });
+    const layout = poolLayout(config, [...variants.values()], options.slotBytes);
+    const pools = layout && new DeltaPools(device, config, layout);
+    pools?.copyBaseVectors(weights);
+    const state = { weights, cache, pools };
+    const stepper = new Stepper(device, state);
+    const info: EngineInfo = {
+      device: device.description,
+      threads: device.threads,
+      contextLength,
+      sequences: options.sequences,
+      baseBytes: weights.byteLength,
+      kvBytes: cache.byteLength,
+      slotBytes: pools?.byteLength ?? 0,
+      variantsMax: layout?.variants ?? 0,
+      refused,
+    };
+    return new Engine({ options, emit, device, state, stepper, variants, info });
+  }
+
+  private constructor(parts: {
+    options: EngineOptions;
+    emit: (message: FromEngine) => void;
+    device: Device;
+    state: DecoderState;
+    stepper: Stepper;
+    variants: ReadonlyMap<string, RegisteredVariant>;
+    info: EngineInfo;
+  }) {
+    const { options, state } = parts;
+    this.info = parts.info;
+    this.#emit = parts.emit;
+    this.#device = parts.device;
+    this.#state = state;
+    this.#stepper = parts.stepper;
+    this.#variants = parts.variants;
+    this.#scheduler = new Scheduler({
+      regions: options.sequences,
+      contextLength: state.cache.contextLength,
+      stepTokens: options.stepTokens,
+      queueMax: options.queueMax,
+      overtakenMax,
+    });
+    this.#residency = new Residency({
+      slots: state.pools?.layout.slots ?? new Map(),
+      variants: state.pools?.layout.variants ?? 0,
+    });
+  }
+
+  /** Queues a sequence; its tokens come through `emit`, or one `failed` message that says why not. */
+  submit(spec: SequenceSpec): void {
+    try {
+      if (spec.variant !== null && !this.#variants.has(spec.variant)) {
+        throw new ModelNotFound(spec.variant);
+      }
+      this.#scheduler.add(spec);
+    } catch (error) {
+      this.#emit({ type: "failed", id: spec.id, error: errorToData(error) });
+    }
+    this.#wake?.();
+  }
+
+  /** Forgets a sequence and gives its place back; nothing more is emitted for it. */
+  abort(id: string): void {
+    this.#scheduler.abort(id);
+    this.#wake?.();
+  }
+
+  /** Computes until `stop`. */
+  async run(): Promise<void> {
+    while (!this.#stopped) {
+      const plan = this.#scheduler.plan({ isResident: (variant) => this.#ready.has(variant) });
+      for (const variant of plan.wanted) this.#load(variant);
+      if (plan.spans.length === 0) {
+        await this.#woken();
+        continue;
+      }
+      this.#step(plan);
+      await nextTurn(); // messages and finished reads get their turn between steps
+    }
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    this.#wake?.();
+  }
+
+  [Symbol.dispose](): void {
+    this.stop();
+    this.#device[Symbol.dispose]();
+  }
+
+  #step(plan: StepPlan): void {
+    for (const { sequence } of plan.spans) if (sequence.variant !== null) this.#residency.touch(sequence.variant);
+    const tokens = this.#stepper.step(plan, (variant) => this.#resident(variant));
+    const finished = this.#scheduler.commit(plan, tokens);
+    if (tokens.length > 0) this.#emit({ type: "step", tokens, finished });
+  }
+
+  #resident(variant: string): ResidentVariant | undefined {
+    const placement = this.#ready.has(variant) ? this.#residency.find(variant) : undefined;
+    return placement && { ...placement, extraRows: this.#variants.get(variant)!.extraRows };
+  }
+
+  /** Begins to load a variant if there is room for it now; the plan asks again as long as it is wanted. */
+  #load(name: string): void {
+    if (this.#loading.has(name)) return;
+    const variant = this.#variants.get(name)!;
+    const pinned = this.#scheduler.runningVariants;
+    const before = this.#residency.names;
+    const placement = this.#residency.place(name, variant.needs, (other) => pinned.has(other) || this.#loading.has(other));
+    if (!placement) return;
+    for (const other of before) if (!this.#residency.find(other)) this.#ready.delete(other);
+    this.#loading.add(name);
+    const startedMs = performance.now();
+    loadVariant(variant, placement, this.#state)
+      .then(
+        (bytes) => {
+          this.#ready.add(name);
+          this.#emit({ type: "variantLoaded", variant: name, bytes, tookMs: performance.now() - startedMs });
+        },
+        (error: unknown) => {
+          this.#residency.drop(name);
+          for (const id of this.#scheduler.abortVariant(name)) this.#emit({ type: "failed", id, error: errorToData(error) });
+        },
+      )
+      .finally(() => {
+        this.#loading.delete(name);
+        this.#wake?.();
+      });
+  }
+
+  async #woken(): Promise<void> {
+    await new Promise<void>((resolve) => {
+      this.#wake = resolve;
+      if (this.#stopped) resolve();
+    });
+    this.#wake = undefined;
+  }
+}

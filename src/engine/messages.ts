@@ -1,0 +1,53 @@
+import type { ErrorData, FinishedSequence, SampledToken, SequenceSpec } from "../core/index.js";
+import type { DeviceKind } from "../ggml/index.js";
+import type { BaseDType } from "../model/index.js";
+
+/** Everything an engine is started with; frozen then. Plain data, for it crosses to another process. */
+export interface EngineOptions {
+  /** A Hugging Face folder or a GGUF file. */
+  readonly base: string;
+  /** Delta artifacts by the name clients use. */
+  readonly variants: readonly { readonly name: string; readonly path: string }[];
+  readonly baseDType: BaseDType;
+  readonly kvDType: "f16" | "f32";
+  readonly device: DeviceKind;
+  readonly threads: number;
+  /** Tokens a sequence may have in all; at most what the model was made for. */
+  readonly contextLength: number;
+  /** Sequences that run at once. */
+  readonly sequences: number;
+  /** Device memory for variants' planes; as many are resident at once as fit. */
+  readonly slotBytes: number;
+  /** Tokens of one step over all sequences. */
+  readonly stepTokens: number;
+  /** Sequences that may wait beyond those running. */
+  readonly queueMax: number;
+}
+
+/** What a started engine says of itself. */
+export interface EngineInfo {
+  readonly device: string;
+  readonly threads: number;
+  readonly contextLength: number;
+  readonly sequences: number;
+  readonly baseBytes: number;
+  readonly kvBytes: number;
+  readonly slotBytes: number;
+  /** Variants that can be resident at once. */
+  readonly variantsMax: number;
+  /** Variants that were left out, with the reason. */
+  readonly refused: readonly { readonly name: string; readonly error: ErrorData }[];
+}
+
+export type ToEngine =
+  | { readonly type: "submit"; readonly spec: SequenceSpec }
+  | { readonly type: "abort"; readonly id: string };
+
+export type FromEngine =
+  | { readonly type: "loading"; readonly bytesDone: number; readonly bytesTotal: number }
+  | { readonly type: "ready"; readonly info: EngineInfo }
+  | { readonly type: "variantLoaded"; readonly variant: string; readonly bytes: number; readonly tookMs: number }
+  | { readonly type: "step"; readonly tokens: readonly SampledToken[]; readonly finished: readonly FinishedSequence[] }
+  | { readonly type: "failed"; readonly id: string; readonly error: ErrorData }
+  /** The engine cannot start, or cannot go on; it exits after this. */
+  | { readonly type: "broken"; readonly error: ErrorData };

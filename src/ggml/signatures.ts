@@ -1,0 +1,221 @@
+import koffi, { type LibraryHandle, type TypeObject } from "koffi";
+
+// Every C function that Kindred calls, one line each, as ggml.h, ggml-alloc.h and ggml-backend.h declare them.
+
+/** An address in native memory. Only this folder holds them. */
+export type Pointer = bigint;
+
+const P = "void*";
+
+const initParams = koffi.struct("ggml_init_params", { mem_size: "size_t", mem_buffer: P, no_alloc: "bool" });
+const threadpoolParams = koffi.struct("ggml_threadpool_params", {
+  cpumask: koffi.array("bool", 512),
+  n_threads: "int",
+  prio: "int",
+  poll: "uint32_t",
+  strict_cpu: "bool",
+  paused: "bool",
+});
+export const logCallbackType = koffi.pointer(
+  koffi.proto("void ggml_log_callback(int level, const char *text, void *user_data)"),
+);
+
+/** ggml's `struct ggml_threadpool_params`; filled by `threadpoolParamsDefault` and handed on unread. */
+export type ThreadpoolParams = object;
+
+/** Functions of libggml-base: tensors, graphs, buffers, and calls that dispatch to a backend. */
+export interface BaseFunctions {
+  version(): string;
+  logSet(callback: unknown, userData: null): void;
+  init(params: { mem_size: number; mem_buffer: null; no_alloc: boolean }): Pointer | null;
+  free(context: Pointer): void;
+  tensorOverhead(): number;
+  graphOverhead(nodes: number, gradients: boolean): number;
+  newTensor(context: Pointer, type: number, dimensions: number, extents: BigInt64Array): Pointer;
+  setName(tensor: Pointer, name: string): Pointer;
+  getData(tensor: Pointer): Pointer | null;
+  setInput(tensor: Pointer): void;
+  setOutput(tensor: Pointer): void;
+  newGraph(context: Pointer, nodes: number, gradients: boolean): Pointer;
+  expand(graph: Pointer, tensor: Pointer): void;
+  graphNodes(graph: Pointer): number;
+  graphNode(graph: Pointer, index: number): Pointer;
+  opDesc(tensor: Pointer): string;
+
+  add(c: Pointer, a: Pointer, b: Pointer): Pointer;
+  mul(c: Pointer, a: Pointer, b: Pointer): Pointer;
+  rmsNorm(c: Pointer, a: Pointer, eps: number): Pointer;
+  mulMat(c: Pointer, a: Pointer, b: Pointer): Pointer;
+  mulMatId(c: Pointer, as: Pointer, b: Pointer, ids: Pointer): Pointer;
+  accInplace(c: Pointer, a: Pointer, b: Pointer, nb1: number, nb2: number, nb3: number, offset: number): Pointer;
+  getRows(c: Pointer, a: Pointer, rows: Pointer): Pointer;
+  setRows(c: Pointer, a: Pointer, b: Pointer, rows: Pointer): Pointer;
+  swigluSplit(c: Pointer, a: Pointer, b: Pointer): Pointer;
+  concat(c: Pointer, a: Pointer, b: Pointer, dimension: number): Pointer;
+  pad(c: Pointer, a: Pointer, p0: number, p1: number, p2: number, p3: number): Pointer;
+  view(c: Pointer, a: Pointer, e0: number, e1: number, e2: number, e3: number, nb1: number, nb2: number, nb3: number, offset: number): Pointer;
+  reshape(c: Pointer, a: Pointer, e0: number, e1: number, e2: number, e3: number): Pointer;
+  permute(c: Pointer, a: Pointer, x0: number, x1: number, x2: number, x3: number): Pointer;
+  rope(
+    c: Pointer, a: Pointer, positions: Pointer, factors: Pointer | null, dims: number, mode: number, originalContext: number,
+    base: number, scale: number, extFactor: number, attnFactor: number, betaFast: number, betaSlow: number,
+  ): Pointer;
+  flashAttention(c: Pointer, q: Pointer, k: Pointer, v: Pointer, mask: Pointer, scale: number, maxBias: number, softcap: number): Pointer;
+
+  allocContext(context: Pointer, bufferType: Pointer): Pointer | null;
+  bufferFree(buffer: Pointer): void;
+  bufferSize(buffer: Pointer): number;
+  bufferIsHost(buffer: Pointer): boolean;
+  bufferClear(buffer: Pointer, value: number): void;
+  bufferSetUsage(buffer: Pointer, usage: number): void;
+  bufferTypeName(bufferType: Pointer): string;
+  tensorSet(tensor: Pointer, data: ArrayBufferView, offset: number, size: number): void;
+  tensorGet(tensor: Pointer, data: ArrayBufferView, offset: number, size: number): void;
+  graphAllocatorNew(bufferType: Pointer): Pointer | null;
+  graphAllocatorFree(allocator: Pointer): void;
+  graphAllocatorAlloc(allocator: Pointer, graph: Pointer): boolean;
+  compute(backend: Pointer, graph: Pointer): number;
+  backendFree(backend: Pointer): void;
+  deviceName(device: Pointer): string;
+  deviceDescription(device: Pointer): string;
+  deviceType(device: Pointer): number;
+  deviceRegistry(device: Pointer): Pointer;
+  deviceInit(device: Pointer, params: null): Pointer | null;
+  deviceBufferType(device: Pointer): Pointer;
+  deviceSupportsOp(device: Pointer, tensor: Pointer): boolean;
+  procAddress(registry: Pointer, name: string): Pointer | null;
+  threadpoolParamsDefault(threads: number): ThreadpoolParams;
+
+  quantize(type: number, from: Float32Array, to: Uint8Array, start: number, rows: number, rowLength: number, importance: null): number;
+  dequantize(type: string): (from: Uint8Array, to: Float32Array, elements: number) => void;
+}
+
+/** Functions of libggml: which devices there are. */
+export interface RegistryFunctions {
+  loadAllFromPath(folder: string): void;
+  deviceCount(): number;
+  device(index: number): Pointer;
+}
+
+/** Functions of the CPU backend, which ggml hands out by name so that other backends need not have them. */
+export interface CpuFunctions {
+  threadpoolNew(params: ThreadpoolParams): Pointer | null;
+  threadpoolFree(threadpool: Pointer): void;
+  setThreadpool(backend: Pointer, threadpool: Pointer): void;
+  setThreads(backend: Pointer, threads: number): void;
+  extraBufferTypes(device: Pointer): Pointer | null;
+}
+
+export function bindBase(lib: LibraryHandle): BaseFunctions {
+  const f = lib.func.bind(lib);
+  return {
+    version: f("ggml_version", "str", []),
+    logSet: f("ggml_log_set", "void", [logCallbackType, P]),
+    init: f("ggml_init", P, [initParams]),
+    free: f("ggml_free", "void", [P]),
+    tensorOverhead: f("ggml_tensor_overhead", "size_t", []),
+    graphOverhead: f("ggml_graph_overhead_custom", "size_t", ["size_t", "bool"]),
+    newTensor: f("ggml_new_tensor", P, [P, "int", "int", koffi.pointer("int64_t")]),
+    setName: f("ggml_set_name", P, [P, "str"]),
+    getData: f("ggml_get_data", P, [P]),
+    setInput: f("ggml_set_input", "void", [P]),
+    setOutput: f("ggml_set_output", "void", [P]),
+    newGraph: f("ggml_new_graph_custom", P, [P, "size_t", "bool"]),
+    expand: f("ggml_build_forward_expand", "void", [P, P]),
+    graphNodes: f("ggml_graph_n_nodes", "int", [P]),
+    graphNode: f("ggml_graph_node", P, [P, "int"]),
+    opDesc: f("ggml_op_desc", "str", [P]),
+
+    add: f("ggml_add", P, [P, P, P]),
+    mul: f("ggml_mul", P, [P, P, P]),
+    rmsNorm: f("ggml_rms_norm", P, [P, P, "float"]),
+    mulMat: f("ggml_mul_mat", P, [P, P, P]),
+    mulMatId: f("ggml_mul_mat_id", P, [P, P, P, P]),
+    accInplace: f("ggml_acc_inplace", P, [P, P, P, "size_t", "size_t", "size_t", "size_t"]),
+    getRows: f("ggml_get_rows", P, [P, P, P]),
+    setRows: f("ggml_set_rows", P, [P, P, P, P]),
+    swigluSplit: f("ggml_swiglu_split", P, [P, P, P]),
+    concat: f("ggml_concat", P, [P, P, P, "int"]),
+    pad: f("ggml_pad", P, [P, P, "int", "int", "int", "int"]),
+    view: f("ggml_view_4d", P, [P, P, "int64_t", "int64_t", "int64_t", "int64_t", "size_t", "size_t", "size_t", "size_t"]),
+    reshape: f("ggml_reshape_4d", P, [P, P, "int64_t", "int64_t", "int64_t", "int64_t"]),
+    permute: f("ggml_permute", P, [P, P, "int", "int", "int", "int"]),
+    rope: f("ggml_rope_ext", P, [P, P, P, P, "int", "int", "int", "float", "float", "float", "float", "float", "float"]),
+    flashAttention: f("ggml_flash_attn_ext", P, [P, P, P, P, P, "float", "float", "float"]),
+
+    allocContext: f("ggml_backend_alloc_ctx_tensors_from_buft", P, [P, P]),
+    bufferFree: f("ggml_backend_buffer_free", "void", [P]),
+    bufferSize: f("ggml_backend_buffer_get_size", "size_t", [P]),
+    bufferIsHost: f("ggml_backend_buffer_is_host", "bool", [P]),
+    bufferClear: f("ggml_backend_buffer_clear", "void", [P, "uint8_t"]),
+    bufferSetUsage: f("ggml_backend_buffer_set_usage", "void", [P, "int"]),
+    bufferTypeName: f("ggml_backend_buft_name", "str", [P]),
+    tensorSet: f("ggml_backend_tensor_set", "void", [P, P, "size_t", "size_t"]),
+    tensorGet: f("ggml_backend_tensor_get", "void", [P, P, "size_t", "size_t"]),
+    graphAllocatorNew: f("ggml_gallocr_new", P, [P]),
+    graphAllocatorFree: f("ggml_gallocr_free", "void", [P]),
+    graphAllocatorAlloc: f("ggml_gallocr_alloc_graph", "bool", [P, P]),
+    compute: f("ggml_backend_graph_compute", "int", [P, P]),
+    backendFree: f("ggml_backend_free", "void", [P]),
+    deviceName: f("ggml_backend_dev_name", "str", [P]),
+    deviceDescription: f("ggml_backend_dev_description", "str", [P]),
+    deviceType: f("ggml_backend_dev_type", "int", [P]),
+    deviceRegistry: f("ggml_backend_dev_backend_reg", P, [P]),
+    deviceInit: f("ggml_backend_dev_init", P, [P, P]),
+    deviceBufferType: f("ggml_backend_dev_buffer_type", P, [P]),
+    deviceSupportsOp: f("ggml_backend_dev_supports_op", "bool", [P, P]),
+    procAddress: f("ggml_backend_reg_get_proc_address", P, [P, "str"]),
+    threadpoolParamsDefault: f("ggml_threadpool_params_default", threadpoolParams, ["int"]),
+
+    quantize: f("ggml_quantize_chunk", "size_t", ["int", P, P, "int64_t", "int64_t", "int64_t", P]),
+    dequantize: (type) => f(`dequantize_row_${type}`, "void", [P, P, "int64_t"]),
+  };
+}
+
+export function bindRegistry(lib: LibraryHandle): RegistryFunctions {
+  return {
+    loadAllFromPath: lib.func("ggml_backend_load_all_from_path", "void", ["str"]),
+    deviceCount: lib.func("ggml_backend_dev_count", "size_t", []),
+    device: lib.func("ggml_backend_dev_get", P, ["size_t"]),
+  };
+}
+
+const cpuPrototypes = {
+  threadpoolNew: koffi.proto("kindred_threadpool_new", P, [koffi.pointer(threadpoolParams)]),
+  threadpoolFree: koffi.proto("kindred_threadpool_free", "void", [P]),
+  setThreadpool: koffi.proto("kindred_set_threadpool", "void", [P, P]),
+  setThreads: koffi.proto("kindred_set_threads", "void", [P, "int"]),
+  extraBufferTypes: koffi.proto("kindred_extra_buffer_types", P, [P]),
+};
+
+/** @param find address of a backend's function by its registered name; null when it has none of that name */
+export function bindCpu(find: (name: string) => Pointer | null): CpuFunctions | undefined {
+  const bind = (name: string, prototype: TypeObject) => {
+    const address = find(name);
+    return address ? koffi.decode(address, prototype) : undefined;
+  };
+  const bound = {
+    threadpoolNew: bind("ggml_threadpool_new", cpuPrototypes.threadpoolNew),
+    threadpoolFree: bind("ggml_threadpool_free", cpuPrototypes.threadpoolFree),
+    setThreadpool: bind("ggml_backend_cpu_set_threadpool", cpuPrototypes.setThreadpool),
+    setThreads: bind("ggml_backend_set_n_threads", cpuPrototypes.setThreads),
+    extraBufferTypes: bind("ggml_backend_dev_get_extra_bufts", cpuPrototypes.extraBufferTypes),
+  };
+  return Object.values(bound).every(Boolean) ? (bound as CpuFunctions) : undefined;
+}
+
+/** The addresses in a null-terminated array of pointers. */
+export function pointersAt(array: Pointer, max = 16): Pointer[] {
+  const pointers: Pointer[] = [];
+  for (let index = 0; index < max; index++) {
+    const pointer = koffi.decode(array, index * 8, P) as Pointer | null;
+    if (!pointer) break;
+    pointers.push(pointer);
+  }
+  return pointers;
+}
+
+/** Native memory as bytes, without a copy. Valid until its owner frees it: never keep it past that. */
+export function memoryAt(address: Pointer, byteLength: number): Uint8Array {
+  return new Uint8Array(koffi.view(address, byteLength));
+}

@@ -1,0 +1,91 @@
+import { type DType, dtypes, rowBytes } from "../core/index.js";
+import { assert } from "../util/index.js";
+import { type BaseFunctions, memoryAt, type Pointer } from "./signatures.js";
+
+/** Extents in ggml's order: the fastest dimension first, always four. */
+export type Extents = readonly [number, number, number, number];
+
+/** One to four extents, fastest first. */
+export type ShapeLike = readonly number[];
+
+export function extentsOf(shape: ShapeLike): Extents {
+  assert(shape.length >= 1 && shape.length <= 4, `a tensor has one to four dimensions, got ${shape.length}`);
+  return [shape[0]!, shape[1] ?? 1, shape[2] ?? 1, shape[3] ?? 1];
+}
+
+/** Strides in bytes of a tensor without gaps. */
+export function contiguousStrides(dtype: DType, [e0, e1, e2]: Extents): Extents {
+  const row = rowBytes(dtype, e0);
+  return [dtypes[dtype].blockBytes, row, row * e1, row * e1 * e2];
+}
+
+/**
+ * A tensor of ggml: a shape and a place in some buffer. It does not own its memory; the {@link Arena} or graph that it
+ * came from does, and using it after that was disposed is a mistake.
+ */
+export class Tensor {
+  readonly name: string;
+  readonly dtype: DType;
+  readonly extents: Extents;
+  /** Bytes between neighbours along each dimension. */
+  readonly strides: Extents;
+  readonly pointer: Pointer;
+  readonly #base: BaseFunctions;
+
+  constructor(base: BaseFunctions, init: { name: string; dtype: DType; extents: Extents; strides?: Extents; pointer: Pointer }) {
+    this.#base = base;
+    this.name = init.name;
+    this.dtype = init.dtype;
+    this.extents = init.extents;
+    this.strides = init.strides ?? contiguousStrides(init.dtype, init.extents);
+    this.pointer = init.pointer;
+  }
+
+  get elements(): number {
+    return this.extents.reduce((product, extent) => product * extent, 1);
+  }
+
+  /** Bytes from the first element to the end of the last one. */
+  get byteLength(): number {
+    return this.isContiguous
+      ? rowBytes(this.dtype, this.extents[0]) * (this.elements / this.extents[0])
+      : rowBytes(this.dtype, this.extents[0]) +
+          [1, 2, 3].reduce((sum, d) => sum + (this.extents[d]! - 1) * this.strides[d]!, 0);
+  }
+
+  get isContiguous(): boolean {
+    const packed = contiguousStrides(this.dtype, this.extents);
+    return packed.every((stride, d) => this.extents[d] === 1 || stride === this.strides[d]);
+  }
+
+  /** Copies bytes in, wherever the buffer lives. */
+  write(bytes: ArrayBufferView, offset = 0): void {
+    this.#check("write", bytes.byteLength, offset);
+    this.#base.tensorSet(this.pointer, bytes, offset, bytes.byteLength);
+  }
+
+  /** Copies bytes out, wherever the buffer lives. */
+  read(into: ArrayBufferView, offset = 0): void {
+    this.#check("read", into.byteLength, offset);
+    this.#base.tensorGet(this.pointer, into, offset, into.byteLength);
+  }
+
+  /** A window on the tensor's bytes for direct reads from files. Only for tensors of an arena with `isHost`. */
+  hostBytes(offset: number, byteLength: number): Uint8Array {
+    this.#check("map", byteLength, offset);
+    const address = this.#base.getData(this.pointer);
+    assert(address !== null, `tensor ${this.name} has no memory`);
+    return memoryAt(address + BigInt(offset), byteLength);
+  }
+
+  toString(): string {
+    return `${this.name}: ${this.dtype}[${this.extents.join(", ")}]`;
+  }
+
+  #check(verb: string, byteLength: number, offset: number): void {
+    assert(
+      offset >= 0 && offset + byteLength <= this.byteLength,
+      `cannot ${verb} bytes ${offset}…${offset + byteLength} of ${this}, which has ${this.byteLength}`,
+    );
+  }
+}

@@ -1,0 +1,1 @@
+export { RegionPool } from "./region-pool.js";

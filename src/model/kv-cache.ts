@@ -1,0 +1,41 @@
+import type { ModelConfig } from "../core/index.js";
+import { Arena, type Device, type Tensor } from "../ggml/index.js";
+
+/**
+ * Keys and values of all sequences. Each sequence lives in one region of `contextLength` cells; per layer, `[kvHeads * headDim,
+ * contextLength * regions]` for keys and as much for values, so that regions side by side are one 4-D tensor to attention.
+ */
+export class KvCache implements Disposable {
+  readonly contextLength: number;
+  readonly regions: number;
+  readonly dtype: "f16" | "f32";
+  readonly byteLength: number;
+  readonly #arena: Arena;
+
+  constructor(device: Device, config: ModelConfig, options: { contextLength: number; regions: number; dtype?: "f16" | "f32" }) {
+    this.contextLength = options.contextLength;
+    this.regions = options.regions;
+    this.dtype = options.dtype ?? "f16";
+    const shape = [config.kvHeads * config.headDim, options.contextLength * options.regions];
+    const specs = Array.from({ length: config.layers }, (_, layer) => [
+      { name: `k.${layer}`, dtype: this.dtype, shape },
+      { name: `v.${layer}`, dtype: this.dtype, shape },
+    ]).flat();
+    this.#arena = new Arena(device, specs);
+    // Masked cells are multiplied by zero on some devices, and zero times what memory held before may be NaN.
+    this.#arena.clear();
+    this.byteLength = this.#arena.byteLength;
+  }
+
+  keys(layer: number): Tensor {
+    return this.#arena.get(`k.${layer}`);
+  }
+
+  values(layer: number): Tensor {
+    return this.#arena.get(`v.${layer}`);
+  }
+
+  [Symbol.dispose](): void {
+    this.#arena[Symbol.dispose]();
+  }
+}

@@ -1,0 +1,116 @@
+import { type DType, dtypes, type ModelConfig, type Parameter, parametersOf } from "../core/index.js";
+import type { Checkpoint } from "../formats/index.js";
+import { Arena, type Device, fromFloat32, type Tensor, toFloat32 } from "../ggml/index.js";
+import { assert } from "../util/index.js";
+import { ropeFactors } from "./rope.js";
+
+/**
+ * How the base's matrices are held. "auto" is the fastest form that is lossless enough: q8_0 for checkpoints in 16 or 32 bits,
+ * and as stored for a GGUF that is quantised already.
+ */
+export type BaseDType = "auto" | "f32" | "f16" | "bf16" | "q8_0" | "q4_0" | "q4_1" | "q5_0" | "q5_1" | "q4_k" | "q5_k" | "q6_k";
+
+export interface LoadProgress {
+  readonly bytesDone: number;
+  readonly bytesTotal: number;
+}
+
+/** The base model's parameters on a device, by Hugging Face's names. Norms and biases are f32. */
+export class Weights implements Disposable {
+  readonly config: ModelConfig;
+  readonly byteLength: number;
+  /** Frequency divisors of rope scaling; undefined when positions are not scaled by frequency. */
+  readonly ropeFactors: Tensor | undefined;
+  readonly #arenas: readonly Arena[];
+
+  private constructor(config: ModelConfig, arenas: readonly Arena[]) {
+    this.config = config;
+    this.#arenas = arenas;
+    this.byteLength = arenas.reduce((sum, arena) => sum + arena.byteLength, 0);
+    this.ropeFactors = this.find("rope_factors");
+  }
+
+  /**
+   * Reads a checkpoint onto a device, converting as `dtype` asks. Holds one tensor in host memory at a time, and none where the
+   * file's bytes are what the device wants. A failure half-way frees everything.
+   */
+  static async load(
+    device: Device,
+    checkpoint: Checkpoint,
+    options: { dtype?: BaseDType; onProgress?: (progress: LoadProgress) => void; signal?: AbortSignal } = {},
+  ): Promise<Weights> {
+    const { config } = checkpoint;
+    const parameters = parametersOf(config);
+    const target = new Map(parameters.map((p) => [p.name, storageDType(p, stored(checkpoint, p).dtype, options.dtype ?? "auto")]));
+    const spec = (p: Parameter) => ({ name: p.name, dtype: target.get(p.name)!, shape: [...p.shape].reverse() });
+    const repacks = (p: Parameter) => p.kind === "linear" && target.get(p.name) === "q4_0" && p.shape[0]! % 8 === 0;
+
+    const arenas: Arena[] = [];
+    try {
+      const interleaved = device.repackBufferType === undefined ? [] : parameters.filter(repacks);
+      const factors = ropeFactors(config);
+      const plain = parameters.filter((p) => !interleaved.includes(p)).map(spec);
+      if (factors) plain.push({ name: "rope_factors", dtype: "f32", shape: [factors.length] });
+      arenas.push(new Arena(device, plain));
+      if (interleaved.length > 0) arenas.push(new Arena(device, interleaved.map(spec), { repack: true }));
+      if (factors) arenas[0]!.get("rope_factors").write(factors);
+
+      const bytesTotal = parameters.reduce((sum, p) => sum + stored(checkpoint, p).byteLength, 0);
+      let bytesDone = 0;
+      for (const parameter of parameters) {
+        options.signal?.throwIfAborted();
+        const arena = arenas.find((candidate) => candidate.tensors.has(parameter.name))!;
+        await readInto(checkpoint, parameter.name, arena.get(parameter.name), arena.isHost);
+        bytesDone += stored(checkpoint, parameter).byteLength;
+        options.onProgress?.({ bytesDone, bytesTotal });
+      }
+      return new Weights(config, arenas);
+    } catch (error) {
+      for (const arena of arenas) arena[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  get(name: string): Tensor {
+    const tensor = this.find(name);
+    assert(tensor, `the model has no parameter ${name}`);
+    return tensor;
+  }
+
+  find(name: string): Tensor | undefined {
+    return this.#arenas.find((arena) => arena.tensors.has(name))?.get(name);
+  }
+
+  [Symbol.dispose](): void {
+    for (const arena of this.#arenas) arena[Symbol.dispose]();
+  }
+}
+
+function stored(checkpoint: Checkpoint, parameter: Parameter) {
+  const tensor = checkpoint.tensors.get(parameter.name);
+  assert(tensor, `an opened checkpoint lacks ${parameter.name}`);
+  return tensor;
+}
+
+/** Which dtype a parameter gets on the device. Rows that do not fill the asked type's blocks stay in 16 bits. */
+export function storageDType(parameter: Parameter, storedAs: DType, asked: BaseDType): DType {
+  if (parameter.kind === "vector") return "f32";
+  const isFloat = storedAs === "f32" || storedAs === "f16" || storedAs === "bf16";
+  if (asked === "auto" && !isFloat) return storedAs;
+  const wanted = asked === "auto" ? "q8_0" : asked;
+  // Four bits on the output head cost more than they save: it is where errors turn into tokens.
+  const dtype = wanted.startsWith("q4") && parameter.kind !== "linear" ? "q8_0" : wanted;
+  const row = parameter.shape.at(-1)!;
+  if (row % dtypes[dtype].blockSize === 0) return dtype;
+  return storedAs === "bf16" ? "bf16" : "f16";
+}
+
+async function readInto(checkpoint: Checkpoint, name: string, tensor: Tensor, isHost: boolean): Promise<void> {
+  const { dtype, byteLength, shape } = checkpoint.tensors.get(name)!;
+  if (dtype === tensor.dtype && isHost) return checkpoint.read(name, tensor.hostBytes(0, byteLength));
+  const bytes = new Uint8Array(byteLength);
+  await checkpoint.read(name, bytes);
+  if (dtype === tensor.dtype) return tensor.write(bytes);
+  const values = toFloat32(dtype, bytes, tensor.elements);
+  tensor.write(tensor.dtype === "f32" ? values : fromFloat32(tensor.dtype, values, shape.at(-1)!));
+}

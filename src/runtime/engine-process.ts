@@ -1,0 +1,111 @@
+import { type ChildProcess, fork } from "node:child_process";
+import { once } from "node:events";
+import { fileURLToPath } from "node:url";
+import { errorFromData, KindredError } from "../core/index.js";
+import type { EngineInfo, EngineOptions, FromEngine, ToEngine } from "../engine/index.js";
+import { assert } from "../util/index.js";
+import type { EnginePort } from "./engine-port.js";
+
+/** Deaths in a row, each soon after the start, after which it is not started again. */
+const quickDeathsMax = 3;
+const quickDeathMs = 10_000;
+const closeMs = 5_000;
+
+type Listener = Parameters<EnginePort["listen"]>[0];
+
+/**
+ * An engine in a process of its own, started again when it dies. Native code may take its process down whatever we check; this way
+ * it takes nothing else with it.
+ */
+export class EngineProcess implements EnginePort {
+  readonly info: EngineInfo;
+  readonly #options: EngineOptions;
+  #child: ChildProcess;
+  #listener: Listener = () => {};
+  #startedMs = performance.now();
+  #quickDeaths = 0;
+  #closing = false;
+
+  /** @throws {KindredError} what kept the engine from starting */
+  static async start(options: EngineOptions, onMessage: (message: FromEngine) => void = () => {}): Promise<EngineProcess> {
+    const { child, info } = await launch(options, onMessage);
+    return new EngineProcess(options, child, info);
+  }
+
+  private constructor(options: EngineOptions, child: ChildProcess, info: EngineInfo) {
+    this.#options = options;
+    this.info = info;
+    this.#child = child;
+    this.#attach(child);
+  }
+
+  /** The engine's process id, which changes with a restart. */
+  get pid(): number {
+    assert(this.#child.pid !== undefined, "a started engine has a process");
+    return this.#child.pid;
+  }
+
+  /** What is sent to an engine that has just died is lost; its successor's `restarted` says to send it again. */
+  send(message: ToEngine): void {
+    if (this.#child.connected) this.#child.send(message);
+  }
+
+  listen(listener: Listener): void {
+    this.#listener = listener;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#closing = true;
+    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
+    const exited = once(this.#child, "exit");
+    const timer = setTimeout(() => this.#child.kill("SIGKILL"), closeMs);
+    if (this.#child.connected) this.#child.disconnect();
+    await exited;
+    clearTimeout(timer);
+  }
+
+  #attach(child: ChildProcess): void {
+    this.#child = child;
+    this.#startedMs = performance.now();
+    child.on("message", (message: FromEngine) => this.#listener(message));
+    child.once("exit", (code, signal) => void this.#restart(signal ?? `code ${code}`));
+  }
+
+  async #restart(how: string): Promise<void> {
+    if (this.#closing) return;
+    const livedMs = performance.now() - this.#startedMs;
+    this.#quickDeaths = livedMs < quickDeathMs ? this.#quickDeaths + 1 : 0;
+    try {
+      if (this.#quickDeaths >= quickDeathsMax) {
+        throw new KindredError("engine_failed", 503, `The engine died ${this.#quickDeaths} times in a row soon after its start (${how})`);
+      }
+      const { child } = await launch(this.#options, () => {});
+      this.#attach(child);
+      this.#listener({ type: "restarted" });
+    } catch (error) {
+      const data = error instanceof KindredError ? error : new KindredError("engine_failed", 503, String(error));
+      this.#listener({ type: "broken", error: { code: data.code, status: data.status, message: data.message, details: data.details } });
+    }
+  }
+}
+
+async function launch(options: EngineOptions, onMessage: (message: FromEngine) => void): Promise<{ child: ChildProcess; info: EngineInfo }> {
+  const entry = fileURLToPath(import.meta.resolve("../engine/process.js"));
+  const child = fork(entry, [JSON.stringify(options)], { serialization: "advanced", stdio: ["ignore", "inherit", "inherit", "ipc"] });
+  return new Promise((resolve, reject) => {
+    const settle = (act: () => void) => {
+      child.off("message", hear);
+      child.off("exit", died);
+      act();
+    };
+    const hear = (message: FromEngine) => {
+      if (message.type === "ready") settle(() => resolve({ child, info: message.info }));
+      else if (message.type === "broken") settle(() => reject(errorFromData(message.error)));
+      else onMessage(message);
+    };
+    const died = (code: number | null, signal: string | null) =>
+      settle(() => reject(new KindredError("engine_failed", 503, `The engine process ended with ${signal ?? `code ${code}`} while it started`)));
+    child.on("message", hear);
+    child.once("exit", died);
+  });
+}

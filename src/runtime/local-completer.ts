@@ -1,0 +1,137 @@
+import { randomInt, randomUUID } from "node:crypto";
+import {
+  type Completer,
+  type CompletionEvent,
+  type CompletionRequest,
+  defaultSampling,
+  type ErrorData,
+  errorFromData,
+  type FinishReason,
+  InvalidRequest,
+  KindredError,
+  type ModelCard,
+  ModelNotFound,
+  type SampledToken,
+  type SequenceSpec,
+} from "../core/index.js";
+import { Channel, unreachable } from "../util/index.js";
+import type { EnginePort } from "./engine-port.js";
+import { RequestStream } from "./request-stream.js";
+import type { ServedModel } from "./served-model.js";
+
+type Progress = { readonly token: SampledToken; readonly finished: FinishReason | null };
+
+interface Active {
+  readonly spec: SequenceSpec;
+  /** Tokens the engine has given so far: what a new engine needs to go on. */
+  readonly generated: number[];
+  readonly channel: Channel<Progress>;
+}
+
+/**
+ * Completes requests on one engine. Text stays on this side: the engine sees numbers. For every request it keeps the prompt and the
+ * tokens received, so that when the engine dies its successor continues where it stopped; readers see a pause.
+ */
+export class LocalCompleter implements Completer {
+  readonly #port: EnginePort;
+  readonly #models: ReadonlyMap<string, ServedModel>;
+  readonly #contextLength: number;
+  readonly #active = new Map<string, Active>();
+  #broken: ErrorData | undefined;
+
+  constructor(port: EnginePort, options: { models: readonly ServedModel[]; contextLength: number }) {
+    this.#port = port;
+    this.#models = new Map(options.models.map((model) => [model.card.id, model]));
+    this.#contextLength = options.contextLength;
+    port.listen((message) => {
+      switch (message.type) {
+        case "step":
+          return this.#deliver(message.tokens, new Map(message.finished.map(({ id, reason }) => [id, reason])));
+        case "failed":
+          return this.#active.get(message.id)?.channel.close(errorFromData(message.error));
+        case "restarted":
+          return this.#resubmit();
+        case "broken":
+          this.#broken = message.error;
+          for (const { channel } of this.#active.values()) channel.close(errorFromData(message.error));
+          return;
+        case "loading":
+        case "ready":
+        case "variantLoaded":
+          return;
+        default:
+          return unreachable(message);
+      }
+    });
+  }
+
+  models(): readonly ModelCard[] {
+    return [...this.#models.values()].map((model) => model.card);
+  }
+
+  async *complete(request: CompletionRequest, signal: AbortSignal): AsyncGenerator<CompletionEvent> {
+    signal.throwIfAborted();
+    if (this.#broken) throw errorFromData(this.#broken);
+    const model = this.#models.get(request.model);
+    if (!model) throw new ModelNotFound(request.model);
+    const spec = this.#specOf(request, model);
+    const channel = new Channel<Progress>({ capacity: spec.maxTokens + 1 });
+    const active: Active = { spec, generated: [], channel };
+    const abort = () => channel.close(new KindredError("aborted", 499, "The client left"));
+    signal.addEventListener("abort", abort, { once: true });
+    this.#active.set(spec.id, active);
+    try {
+      this.#port.send({ type: "submit", spec });
+      const stream = new RequestStream(request, model, spec);
+      // The first token tells that the request was accepted: an overloaded or failing engine is heard before it.
+      for await (const { token, finished } of channel) {
+        yield* stream.push(token, finished);
+        if (stream.isFinished) return;
+      }
+    } finally {
+      signal.removeEventListener("abort", abort);
+      this.#active.delete(spec.id);
+      this.#port.send({ type: "abort", id: spec.id }); // no-op once finished; gives the place back if the reader left
+    }
+  }
+
+  #specOf(request: CompletionRequest, model: ServedModel): SequenceSpec {
+    const prompt = model.tokensOf(request.prompt);
+    const field = request.prompt.kind === "chat" ? "messages" : "prompt";
+    const max = this.#contextLength;
+    const asked = request.maxTokens ?? 1;
+    if (prompt.length === 0) throw new InvalidRequest(field, "The prompt is empty: it must have at least one token");
+    if (prompt.length + asked > max) {
+      throw new InvalidRequest(
+        field,
+        `This model's maximum context length is ${max} tokens, but ${prompt.length} in the ${field} and ${asked} for the completion were asked for`,
+        "context_length_exceeded",
+      );
+    }
+    return {
+      id: randomUUID(),
+      variant: model.variant,
+      prompt,
+      generated: [],
+      sampling: { seed: randomInt(2 ** 47), ...defaultSampling, ...model.samplingDefaults, ...request.sampling },
+      maxTokens: request.maxTokens ?? max - prompt.length,
+      endTokens: model.endTokens,
+      topLogprobs: request.topLogprobs,
+    };
+  }
+
+  #deliver(tokens: readonly SampledToken[], finished: ReadonlyMap<string, FinishReason>): void {
+    for (const token of tokens) {
+      const active = this.#active.get(token.id);
+      if (!active) continue; // left while the step ran
+      active.generated.push(token.token);
+      active.channel.push({ token, finished: finished.get(token.id) ?? null });
+    }
+  }
+
+  #resubmit(): void {
+    for (const { spec, generated } of this.#active.values()) {
+      this.#port.send({ type: "submit", spec: { ...spec, generated: [...generated] } });
+    }
+  }
+}

@@ -1,0 +1,1 @@
+export { type Facts, Scheduler, type SchedulerLimits } from "./scheduler.js";

@@ -1,0 +1,1 @@
+export { type Placement, Residency, type SlotNeeds } from "./residency.js";

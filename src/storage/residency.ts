@@ -1,0 +1,77 @@
+import type { DType } from "../core/index.js";
+import { assert } from "../util/index.js";
+
+/** How many slots of each dtype a variant needs: its planes. */
+export type SlotNeeds = ReadonlyMap<DType, number>;
+
+/** Where a variant lies. */
+export interface Placement {
+  /** Its number among resident variants: its row in pools that every variant has one of. */
+  readonly index: number;
+  /** Slots by dtype, the coarsest plane first. */
+  readonly slots: ReadonlyMap<DType, readonly number[]>;
+}
+
+/**
+ * Which variant is where on the device; bookkeeping only, nothing is read or written here. Room for a new one is made by dropping
+ * those used longest ago, and never one that is pinned.
+ */
+export class Residency {
+  readonly #freeSlots: Map<DType, number[]>;
+  readonly #freeIndexes: number[];
+  /** Least recently used first. */
+  readonly #placed = new Map<string, Placement>();
+
+  constructor(capacity: { slots: ReadonlyMap<DType, number>; variants: number }) {
+    this.#freeSlots = new Map([...capacity.slots].map(([dtype, count]) => [dtype, Array.from({ length: count }, (_, i) => i)]));
+    this.#freeIndexes = Array.from({ length: capacity.variants }, (_, i) => i);
+  }
+
+  get names(): readonly string[] {
+    return [...this.#placed.keys()];
+  }
+
+  find(variant: string): Placement | undefined {
+    return this.#placed.get(variant);
+  }
+
+  /** Counts as a use: the variant moves away from eviction. */
+  touch(variant: string): void {
+    const placement = this.#placed.get(variant);
+    if (!placement) return;
+    this.#placed.delete(variant);
+    this.#placed.set(variant, placement);
+  }
+
+  /** Finds places, dropping others if need be; undefined, and nothing dropped, when pinned ones leave too little. */
+  place(variant: string, needs: SlotNeeds, isPinned: (variant: string) => boolean): Placement | undefined {
+    assert(!this.#placed.has(variant), `${variant} is placed already`);
+    const victims: string[] = [];
+    for (const name of this.#placed.keys()) {
+      if (this.#fits(needs, victims)) break;
+      if (!isPinned(name)) victims.push(name);
+    }
+    if (!this.#fits(needs, victims)) return undefined;
+    for (const victim of victims) this.drop(victim);
+    const slots = new Map([...needs].map(([dtype, count]) => [dtype, this.#freeSlots.get(dtype)?.splice(0, count) ?? []]));
+    const placement = { index: this.#freeIndexes.shift()!, slots };
+    this.#placed.set(variant, placement);
+    return placement;
+  }
+
+  drop(variant: string): void {
+    const placement = this.#placed.get(variant);
+    assert(placement, `${variant} is dropped but was not placed`);
+    this.#placed.delete(variant);
+    this.#freeIndexes.push(placement.index);
+    for (const [dtype, slots] of placement.slots) this.#freeSlots.get(dtype)!.push(...slots);
+  }
+
+  #fits(needs: SlotNeeds, victims: readonly string[]): boolean {
+    if (this.#freeIndexes.length + victims.length === 0) return false;
+    return [...needs].every(([dtype, count]) => {
+      const regained = victims.reduce((sum, name) => sum + (this.#placed.get(name)!.slots.get(dtype)?.length ?? 0), 0);
+      return (this.#freeSlots.get(dtype)?.length ?? 0) + regained >= count;
+    });
+  }
+}

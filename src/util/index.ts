@@ -1,0 +1,6 @@
+export * from "./assert.js";
+export * from "./bytes.js";
+export * from "./channel.js";
+export * from "./half.js";
+export * from "./record.js";
+export * from "./rng.js";
