@@ -1,5 +1,6 @@
 import { type DType, type ModelConfig, parametersOf } from "../core/index.js";
-import { planeBytes, type PoolLayout } from "../model/index.js";
+import { planeBytes } from "../formats/index.js";
+import type { PoolLayout } from "../model/index.js";
 import type { RegisteredVariant } from "./variants.js";
 
 /**
@@ -8,7 +9,7 @@ import type { RegisteredVariant } from "./variants.js";
  */
 export function poolLayout(config: ModelConfig, variants: readonly RegisteredVariant[], budgetBytes: number): PoolLayout | undefined {
   if (variants.length === 0) return undefined;
-  const parameters = new Map(parametersOf(config).map((parameter) => [parameter.name, parameter]));
+  const shapes = new Map(parametersOf(config).map(({ name, shape }) => [name, { rows: shape[0]!, cols: shape[1] ?? 1 }]));
   const matrices = new Map<DType, Set<string>>();
   const planesTotal = new Map<DType, number>();
   const planesMax = new Map<DType, number>();
@@ -21,7 +22,7 @@ export function poolLayout(config: ModelConfig, variants: readonly RegisteredVar
       planesMax.set(dtype, Math.max(planesMax.get(dtype) ?? 0, planes));
     }
   }
-  const slotBytes = (dtype: DType) => [...matrices.get(dtype)!].reduce((sum, name) => sum + planeBytes(dtype, parameters.get(name)!), 0);
+  const slotBytes = (dtype: DType) => [...matrices.get(dtype)!].reduce((sum, name) => sum + planeBytes(dtype, shapes.get(name)!), 0);
   const bytesOfAll = [...planesTotal].reduce((sum, [dtype, planes]) => sum + planes * slotBytes(dtype), 0);
   const share = Math.min(1, budgetBytes / Math.max(1, bytesOfAll));
   const slots = new Map([...planesTotal].map(([dtype, planes]) => [dtype, Math.max(planesMax.get(dtype)!, Math.floor(planes * share))]));

@@ -27,12 +27,14 @@ const packages: Readonly<Record<DeviceKind, Readonly<Record<string, string>>>> =
 
 /** The opened shared libraries: ggml's tensor core and its registry of devices. */
 export interface Library {
+  /** Where the files lie. */
+  readonly folder: string;
   readonly base: BaseFunctions;
   readonly registry: RegistryFunctions;
   readonly version: string;
 }
 
-let opened: { folder: string; library: Library } | undefined;
+let opened: Library | undefined;
 
 /** True when the package that holds `kind`'s library is installed for this platform; says nothing about a driver. */
 export function isInstalled(kind: DeviceKind): boolean {
@@ -56,7 +58,7 @@ export function openLibrary(kind: DeviceKind): Library {
     );
   }
   if (opened) {
-    if (opened.folder === folder) return opened.library;
+    if (opened.folder === folder) return opened;
     throw new NativeError(`Cannot open ${folder}: this process already computes through ${opened.folder}`);
   }
   const base = bindBase(loadShared(folder, /^(lib)?ggml-base\.(so|dylib|dll)$/));
@@ -69,13 +71,13 @@ export function openLibrary(kind: DeviceKind): Library {
   registry.loadAllFromPath(folder);
   log.stop();
   if (registry.deviceCount() === 0) throw new NativeError(`No ggml backend in ${folder} runs on this machine: ${log.text()}`);
-  opened = { folder, library: { base, registry, version } };
-  return opened.library;
+  opened = { folder, base, registry, version };
+  return opened;
 }
 
 /** The library this process computes through, or the CPU's: for conversions, which every one of them has. */
 export function loadedLibrary(): Library {
-  return opened?.library ?? openLibrary("cpu");
+  return opened ?? openLibrary("cpu");
 }
 
 /** Keeps ggml from writing to stderr while a library is opened; its words go into the error if there is one. */

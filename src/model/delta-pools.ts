@@ -1,6 +1,6 @@
-import { type DType, dtypes, type ModelConfig, type Parameter, parametersOf, rowBytes } from "../core/index.js";
+import { type DType, type ModelConfig, parametersOf } from "../core/index.js";
+import { paddedCols } from "../formats/index.js";
 import { Arena, type Device, type Tensor } from "../ggml/index.js";
-import { alignUp, assert } from "../util/index.js";
 import type { Weights } from "./weights.js";
 
 /** Which dtype's pools exist for which matrices, and how many of everything. */
@@ -41,7 +41,7 @@ export class DeltaPools implements Disposable {
       for (const [dtype, names] of layout.matrices) {
         if (!names.has(parameter.name)) continue;
         const [rows, columns] = parameter.shape as [number, number];
-        specs.push({ name: poolName(parameter.name, dtype), dtype, shape: [paddedColumns(dtype, columns), rows, layout.slots.get(dtype)!] });
+        specs.push({ name: poolName(parameter.name, dtype), dtype, shape: [paddedCols(dtype, columns), rows, layout.slots.get(dtype)!] });
       }
       if (parameter.kind !== "linear" && layout.extraRows > 0) {
         specs.push({ name: extraName(parameter.name), dtype: "f32", shape: [config.hiddenSize, layout.extraRows, layout.variants] });
@@ -81,18 +81,6 @@ export class DeltaPools implements Disposable {
   [Symbol.dispose](): void {
     this.#arena[Symbol.dispose]();
   }
-}
-
-/** Columns as a pool of `dtype` holds them: filled up to whole blocks. */
-export function paddedColumns(dtype: DType, columns: number): number {
-  return alignUp(columns, dtypes[dtype].blockSize);
-}
-
-/** Bytes that one plane of one matrix takes in its slot. */
-export function planeBytes(dtype: DType, parameter: Parameter): number {
-  const [rows, columns] = parameter.shape as [number, number];
-  assert(parameter.kind !== "vector", `${parameter.name} is a vector and has no planes`);
-  return rows * rowBytes(dtype, paddedColumns(dtype, columns));
 }
 
 const poolName = (name: string, dtype: DType) => `${name}#${dtype}`;

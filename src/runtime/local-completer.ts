@@ -13,6 +13,7 @@ import {
   ModelNotFound,
   type SampledToken,
   type SequenceSpec,
+  type ServiceEvent,
 } from "../core/index.js";
 import { Channel, unreachable } from "../util/index.js";
 import type { EnginePort } from "./engine-port.js";
@@ -39,26 +40,33 @@ export class LocalCompleter implements Completer {
   readonly #active = new Map<string, Active>();
   #broken: ErrorData | undefined;
 
-  constructor(port: EnginePort, options: { models: readonly ServedModel[]; contextLength: number }) {
+  constructor(
+    port: EnginePort,
+    options: { models: readonly ServedModel[]; contextLength: number; onEvent?: (event: ServiceEvent) => void },
+  ) {
+    const report = options.onEvent ?? (() => {});
     this.#port = port;
     this.#models = new Map(options.models.map((model) => [model.card.id, model]));
     this.#contextLength = options.contextLength;
     port.listen((message) => {
       switch (message.type) {
         case "step":
+          report({ type: "step", sequences: message.tokens.length });
           return this.#deliver(message.tokens, new Map(message.finished.map(({ id, reason }) => [id, reason])));
         case "failed":
           return this.#active.get(message.id)?.channel.close(errorFromData(message.error));
         case "restarted":
+          report({ type: "engineRestarted", sequences: this.#active.size });
           return this.#resubmit();
         case "broken":
           this.#broken = message.error;
           for (const { channel } of this.#active.values()) channel.close(errorFromData(message.error));
           return;
+        case "variantLoaded":
+          return report(message);
         case "loading":
         case "ready":
-        case "variantLoaded":
-          return;
+          return; // said before this completer listened
         default:
           return unreachable(message);
       }

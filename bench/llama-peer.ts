@@ -1,0 +1,202 @@
+import { existsSync, mkdirSync, renameSync, statSync } from "node:fs";
+import path from "node:path";
+import koffi from "koffi";
+import { NativeError } from "../src/core/index.js";
+import { memoryAt, type Pointer } from "../src/ggml/signatures.js";
+import { type Contender, warmupSteps } from "./contender.js";
+import type { LlamaBatch, LlamaLibrary } from "./llama-library.js";
+
+/** llama.h's `llama_ftype` of the forms that are compared. */
+const fileTypes = { q8_0: 7, q4_0: 2 } as const;
+
+export type PeerForm = keyof typeof fileTypes;
+
+/**
+ * llama.cpp's own quantisation of a GGUF file, made once: a file in `folder` that is newer than its source is taken as it is.
+ *
+ * @returns the path of the file
+ */
+export function quantizedFile(library: LlamaLibrary, source: string, form: PeerForm, options: { folder: string; threads: number }): string {
+  const file = path.join(options.folder, `${path.basename(source, ".gguf")}.${form}.gguf`);
+  if (existsSync(file) && statSync(file).mtimeMs > statSync(source).mtimeMs) return file;
+  mkdirSync(options.folder, { recursive: true });
+  const params = { ...library.quantizeDefaults(), nthread: options.threads, ftype: fileTypes[form], allow_requantize: true };
+  const status = library.quantize(source, `${file}.partial`, params);
+  if (status !== 0) throw new NativeError(`llama.cpp could not quantise ${source} to ${form}: ${library.lastWords()}`);
+  renameSync(`${file}.partial`, file);
+  return file;
+}
+
+/** A GGUF file loaded by llama.cpp with its defaults (memory-mapped, linear layers repacked where it has a faster layout), and threads. */
+export class LlamaModel implements Disposable {
+  readonly library: LlamaLibrary;
+  readonly threads: number;
+  readonly pointer: Pointer;
+  readonly vocabSize: number;
+  readonly threadpool: Pointer;
+
+  /** @throws {NativeError} with llama.cpp's own words */
+  constructor(library: LlamaLibrary, file: string, threads: number) {
+    const pointer = library.loadModel(file, library.modelDefaults());
+    if (!pointer) throw new NativeError(`llama.cpp could not load ${file}: ${library.lastWords()}`);
+    const threadpool = library.newThreadpool(threads);
+    if (!threadpool) throw new NativeError(`llama.cpp could not start ${threads} threads`);
+    this.library = library;
+    this.threads = threads;
+    this.pointer = pointer;
+    this.vocabSize = library.vocabularySize(library.vocabularyOf(pointer));
+    this.threadpool = threadpool;
+  }
+
+  [Symbol.dispose](): void {
+    this.library.freeModel(this.pointer);
+    this.library.cpu.threadpoolFree(this.threadpool);
+  }
+}
+
+export interface PeerContextOptions {
+  readonly sequences: number;
+  readonly contextLength: number;
+  /** One key-value buffer for all sequences rather than one for each; which is faster depends on the batch. */
+  readonly unified: boolean;
+}
+
+/** llama.cpp on one model: its defaults everywhere (f16 cache, flash attention by its own choice, micro-batches of 512). */
+export class LlamaPeer implements Contender, Disposable {
+  readonly name: string;
+  readonly #library: LlamaLibrary;
+  readonly #vocabSize: number;
+  readonly #context: Pointer;
+  readonly #batch: TokenBatch;
+
+  /** @throws {NativeError} with llama.cpp's own words */
+  constructor(model: LlamaModel, { sequences, contextLength, unified }: PeerContextOptions) {
+    const { library, threads } = model;
+    const params = {
+      ...library.contextDefaults(),
+      n_ctx: contextLength * sequences,
+      n_seq_max: sequences,
+      n_threads: threads,
+      n_threads_batch: threads,
+      kv_unified: unified,
+    };
+    const context = library.newContext(model.pointer, params);
+    if (!context) throw new NativeError(`llama.cpp could not make a context: ${library.lastWords()}`);
+    library.attachThreadpool(context, model.threadpool, model.threadpool);
+    this.name = unified && sequences > 1 ? "llama.cpp, unified cache" : "llama.cpp";
+    this.#library = library;
+    this.#vocabSize = model.vocabSize;
+    this.#context = context;
+    this.#batch = new TokenBatch(library, contextLength);
+  }
+
+  async prefillMs(prompt: readonly number[]): Promise<number> {
+    this.#clear();
+    const start = performance.now();
+    this.#read(prompt, 0);
+    return performance.now() - start;
+  }
+
+  async decodeMs(prompts: readonly (readonly number[])[], steps: number): Promise<number> {
+    this.#clear();
+    prompts.forEach((prompt, sequence) => void this.#read(prompt, sequence));
+    const step = (index: number) => {
+      const rows = prompts.map((prompt, sequence) => {
+        return { token: prompt[index % prompt.length]!, position: prompt.length + index, sequence, wantsLogits: true };
+      });
+      this.#decode(rows);
+      for (const row of rows.keys()) this.#logits(row);
+    };
+    for (let index = 0; index < warmupSteps; index++) step(index);
+    const start = performance.now();
+    for (let index = 0; index < steps; index++) step(warmupSteps + index);
+    return performance.now() - start;
+  }
+
+  async continuation(prompt: readonly number[], count: number): Promise<readonly number[]> {
+    this.#clear();
+    const tokens: number[] = [];
+    let logits = this.#read(prompt, 0);
+    while (tokens.length < count) {
+      const values = new Float32Array(memoryAt(logits, this.#vocabSize * 4).buffer);
+      const token = values.indexOf(values.reduce((a, b) => Math.max(a, b)));
+      tokens.push(token);
+      this.#decode([{ token, position: prompt.length + tokens.length - 1, sequence: 0, wantsLogits: true }]);
+      logits = this.#logits(0);
+    }
+    return tokens;
+  }
+
+  [Symbol.dispose](): void {
+    this.#batch[Symbol.dispose]();
+    this.#library.freeContext(this.#context);
+  }
+
+  #clear(): void {
+    this.#library.clearMemory(this.#library.memoryOf(this.#context), false);
+  }
+
+  /** Computes a prompt and finds the logits of its last token. */
+  #read(prompt: readonly number[], sequence: number): Pointer {
+    const last = prompt.length - 1;
+    this.#decode(prompt.map((token, position) => ({ token, position, sequence, wantsLogits: position === last })));
+    return this.#logits(last);
+  }
+
+  #decode(rows: readonly BatchRow[]): void {
+    const status = this.#library.decode(this.#context, this.#batch.filled(rows));
+    if (status !== 0) throw new NativeError(`llama_decode of ${rows.length} tokens returned ${status}: ${this.#library.lastWords()}`);
+    this.#library.synchronize(this.#context);
+  }
+
+  #logits(row: number): Pointer {
+    const logits = this.#library.logitsOf(this.#context, row);
+    if (!logits) throw new NativeError(`llama.cpp has no logits for row ${row}: ${this.#library.lastWords()}`);
+    return logits;
+  }
+}
+
+interface BatchRow {
+  readonly token: number;
+  readonly position: number;
+  readonly sequence: number;
+  readonly wantsLogits: boolean;
+}
+
+/** A `llama_batch` of up to `rowsMax` rows with one sequence each, and windows on its arrays. */
+class TokenBatch implements Disposable {
+  readonly #library: LlamaLibrary;
+  readonly #batch: LlamaBatch;
+  readonly #tokens: Int32Array;
+  readonly #positions: Int32Array;
+  readonly #counts: Int32Array;
+  readonly #sequences: readonly Int32Array[];
+  readonly #wantsLogits: Int8Array;
+
+  constructor(library: LlamaLibrary, rowsMax: number) {
+    const batch = library.newBatch(rowsMax, 0, 1);
+    const ints = (pointer: Pointer, count: number) => new Int32Array(memoryAt(pointer, count * 4).buffer, 0, count);
+    this.#library = library;
+    this.#batch = batch;
+    this.#tokens = ints(batch.token, rowsMax);
+    this.#positions = ints(batch.pos, rowsMax);
+    this.#counts = ints(batch.n_seq_id, rowsMax);
+    this.#sequences = Array.from({ length: rowsMax }, (_, row) => ints(koffi.decode(batch.seq_id, row * 8, "void*") as Pointer, 1));
+    this.#wantsLogits = new Int8Array(memoryAt(batch.logits, rowsMax).buffer, 0, rowsMax);
+  }
+
+  filled(rows: readonly BatchRow[]): LlamaBatch {
+    rows.forEach(({ token, position, sequence, wantsLogits }, row) => {
+      this.#tokens[row] = token;
+      this.#positions[row] = position;
+      this.#counts[row] = 1;
+      this.#sequences[row]![0] = sequence;
+      this.#wantsLogits[row] = Number(wantsLogits);
+    });
+    return { ...this.#batch, n_tokens: rows.length };
+  }
+
+  [Symbol.dispose](): void {
+    this.#library.freeBatch(this.#batch);
+  }
+}

@@ -1,0 +1,62 @@
+import { type Command, InvalidArgumentError, Option } from "commander";
+import { defaultEngineOptions, type EngineOptions } from "../engine/index.js";
+import { formatBytes, parseBytes } from "../util/index.js";
+
+/** What commands that run a model let one choose about its engine. */
+export interface EngineFlags {
+  readonly device: EngineOptions["device"];
+  readonly threads: number;
+  readonly baseDtype: EngineOptions["baseDType"];
+  readonly kvDtype: EngineOptions["kvDType"];
+  readonly context: number;
+  readonly sequences: number;
+  readonly slotMemory: number;
+}
+
+const defaults = defaultEngineOptions;
+
+/** Adds the engine's flags to a command. */
+export function engineFlags(command: Command): Command {
+  const choice = (flags: string, text: string, choices: readonly string[], value: string) =>
+    command.addOption(new Option(flags, text).choices(choices).default(value));
+  choice("--device <kind>", "where to compute", ["cpu", "cuda", "vulkan", "metal"], defaults.device);
+  choice(
+    "--base-dtype <dtype>",
+    "how the base's matrices are held; auto is q8_0, or as stored for a quantised GGUF",
+    ["auto", "f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "q5_0", "q5_1", "q4_k", "q5_k", "q6_k"],
+    defaults.baseDType,
+  );
+  choice("--kv-dtype <dtype>", "how keys and values are held", ["f16", "f32"], defaults.kvDType);
+  return command
+    .option("--threads <count>", "threads that compute", positiveInteger, defaults.threads)
+    .option("--context <tokens>", "tokens a request may have, prompt and completion", positiveInteger, defaults.contextLength)
+    .option("--sequences <count>", "requests that run at once", positiveInteger, defaults.sequences)
+    .option("--slot-memory <bytes>", `memory for variants, e.g. 512MB (default: ${formatBytes(defaults.slotBytes)})`, byteCount, defaults.slotBytes);
+}
+
+/** Flags → the options an engine starts with. */
+export function engineOptions(flags: EngineFlags): Omit<EngineOptions, "base" | "variants"> {
+  return {
+    ...defaults,
+    device: flags.device,
+    threads: flags.threads,
+    baseDType: flags.baseDtype,
+    kvDType: flags.kvDtype,
+    contextLength: flags.context,
+    sequences: flags.sequences,
+    slotBytes: flags.slotMemory,
+  };
+}
+
+/** Parses a flag's value; commander prints what was expected when it is not that. */
+export function positiveInteger(text: string): number {
+  const value = Number(text);
+  if (!Number.isSafeInteger(value) || value < 1) throw new InvalidArgumentError("expected a positive integer");
+  return value;
+}
+
+export function byteCount(text: string): number {
+  const bytes = parseBytes(text);
+  if (bytes === undefined) throw new InvalidArgumentError("expected bytes, such as 512MB or 1.5GiB");
+  return bytes;
+}

@@ -1,0 +1,117 @@
+import { readFile } from "node:fs/promises";
+import type { Command } from "commander";
+import { type ChatMessage, type Completer, InvalidFile } from "../core/index.js";
+import { isRecord } from "../util/index.js";
+import { type EngineFlags, engineFlags, engineOptions } from "./options.js";
+import { openService } from "./wire.js";
+
+/** One thing to ask and the answer that counts as right. */
+export interface ScoredItem {
+  readonly messages: readonly ChatMessage[];
+  readonly answer: string;
+}
+
+export interface Score {
+  readonly items: number;
+  readonly correct: number;
+}
+
+interface Flags extends EngineFlags {
+  readonly base: string;
+  readonly variants?: string;
+  readonly model?: readonly string[];
+  readonly items: string;
+  readonly json?: boolean;
+}
+
+export function register(program: Command): void {
+  const command = program
+    .command("score")
+    .description("measure by exact match how well the base and its variants answer a file of questions")
+    .requiredOption("--base <path>", "a Hugging Face folder or a GGUF file")
+    .requiredOption("--items <file>", 'JSON lines of {"messages": [{"role", "content"}], "answer"}')
+    .option("--variants <folder>", "a folder of delta artifacts")
+    .option("--model <name...>", "score these only")
+    .option("--json", "print one JSON object");
+  engineFlags(command).action(score);
+}
+
+async function score(flags: Flags): Promise<void> {
+  const items = await readItems(flags.items);
+  await using service = await openService({
+    base: flags.base,
+    ...(flags.variants ? { variants: flags.variants } : {}),
+    engine: engineOptions(flags),
+    inline: true,
+  });
+  const models = flags.model ?? service.completer.models().map(({ id }) => id);
+  const scores: Record<string, Score> = {};
+  for (const model of models) {
+    scores[model] = await scoreModel(service.completer, { model, items, concurrency: flags.sequences });
+    if (!flags.json) console.log(formatScore(model, scores[model]));
+  }
+  if (flags.json) console.log(JSON.stringify(scores));
+}
+
+/** Greedy answers of one model to all items, `concurrency` at a time; right if equal to the letter, but for outer white space. */
+export async function scoreModel(
+  completer: Completer,
+  options: { model: string; items: readonly ScoredItem[]; concurrency: number },
+): Promise<Score> {
+  const { model, items, concurrency } = options;
+  const queue = items[Symbol.iterator]();
+  let correct = 0;
+  const work = async () => {
+    for (const item of queue) {
+      const answer = await answerOf(completer, model, item);
+      if (answer.trim() === item.answer.trim()) correct += 1;
+    }
+  };
+  await Promise.all(Array.from({ length: concurrency }, work));
+  return { items: items.length, correct };
+}
+
+/** @throws {InvalidFile} naming the first line that is not an item */
+export async function readItems(path: string): Promise<ScoredItem[]> {
+  const text = await readFile(path, "utf8").catch((cause: Error) => {
+    throw new InvalidFile(path, cause.message, { cause });
+  });
+  const lines = text.split("\n").filter((line) => line.trim() !== "");
+  return lines.map((line, index) => {
+    try {
+      const item: unknown = JSON.parse(line);
+      if (isRecord(item) && typeof item.answer === "string" && Array.isArray(item.messages) && item.messages.every(isMessage)) {
+        return { messages: item.messages, answer: item.answer };
+      }
+    } catch {
+      // reported below with the others
+    }
+    throw new InvalidFile(path, `line ${index + 1} is not {"messages": [{"role", "content"}], "answer"}: ${line.slice(0, 80)}`);
+  });
+}
+
+function isMessage(value: unknown): value is ChatMessage {
+  return isRecord(value) && typeof value.role === "string" && typeof value.content === "string";
+}
+
+/** `"clinc 0.890 (267 of 300)"` */
+function formatScore(model: string, { items, correct }: Score): string {
+  return `${model} ${(correct / items).toFixed(3)} (${correct} of ${items})`;
+}
+
+async function answerOf(completer: Completer, model: string, item: ScoredItem): Promise<string> {
+  const request = {
+    model,
+    prompt: { kind: "chat" as const, messages: item.messages },
+    sampling: { temperature: 0 },
+    // A model that does not stop by itself has not answered: twice the answer's length in characters is room enough for any tokens of it.
+    maxTokens: 2 * item.answer.length + 8,
+    stop: [],
+    topLogprobs: null,
+  };
+  let text = "";
+  for await (const event of completer.complete(request, new AbortController().signal)) {
+    if (event.type === "text") text += event.text;
+  }
+  return text;
+}

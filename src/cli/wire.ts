@@ -1,0 +1,110 @@
+import { existsSync, statSync } from "node:fs";
+import { readdir } from "node:fs/promises";
+import path from "node:path";
+import { type Completer, InvalidFile, type ServiceEvent } from "../core/index.js";
+import type { EngineInfo, EngineOptions, FromEngine } from "../engine/index.js";
+import { type Checkpoint, type DeltaArtifact, openCheckpoint, openDelta } from "../formats/index.js";
+import { EngineProcess, InlineEngine, LocalCompleter, ServedModel } from "../runtime/index.js";
+import { Tokenizer } from "../text/index.js";
+
+export interface ServiceOptions {
+  /** A Hugging Face folder or a GGUF file. */
+  readonly base: string;
+  /** What clients call the base. Default: the folder's or file's name. */
+  readonly name?: string;
+  /** A folder whose subfolders are delta artifacts, each served under its folder's name. */
+  readonly variants?: string;
+  readonly engine: Omit<EngineOptions, "base" | "variants">;
+  /** Compute in this process instead of one of its own. */
+  readonly inline?: boolean;
+  readonly onLoading?: (progress: { readonly bytesDone: number; readonly bytesTotal: number }) => void;
+  readonly onEvent?: (event: ServiceEvent) => void;
+}
+
+/** A base and its variants, ready to complete. Disposing it ends the engine. */
+export interface Service extends AsyncDisposable {
+  readonly completer: Completer;
+  readonly baseId: string;
+  readonly info: EngineInfo;
+}
+
+/**
+ * Opens everything a service is made of: texts on this side, weights and variants in the engine.
+ *
+ * @throws {KindredError} when the base cannot be served; a variant that cannot is named in `info.refused` instead
+ */
+export async function openService(options: ServiceOptions): Promise<Service> {
+  const sources = options.variants ? await findVariants(options.variants) : [];
+  await using checkpoint = await openCheckpoint(options.base);
+  const engineOptions = { ...options.engine, base: options.base, variants: sources };
+  const onMessage = (message: FromEngine) => {
+    if (message.type === "loading") options.onLoading?.(message);
+  };
+  const port = await (options.inline ? InlineEngine : EngineProcess).start(engineOptions, onMessage);
+  try {
+    const refused = new Set(port.info.refused.map(({ name }) => name));
+    const models = await servedModels(options.name ?? checkpoint.name, checkpoint, options.base, sources.filter(({ name }) => !refused.has(name)), port.info);
+    const completer = new LocalCompleter(port, {
+      models,
+      contextLength: port.info.contextLength,
+      ...(options.onEvent ? { onEvent: options.onEvent } : {}),
+    });
+    return { completer, baseId: models[0]!.card.id, info: port.info, [Symbol.asyncDispose]: () => port[Symbol.asyncDispose]() };
+  } catch (error) {
+    await port[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+/** The delta artifacts in a folder: every subfolder with a delta.json, or the folder itself when it has one. */
+export async function findVariants(folder: string): Promise<{ name: string; path: string }[]> {
+  const isArtifact = (candidate: string) => existsSync(path.join(candidate, "delta.json"));
+  if (isArtifact(folder)) return [{ name: path.basename(path.resolve(folder)), path: folder }];
+  const entries = await readdir(folder, { withFileTypes: true }).catch((cause: Error) => {
+    throw new InvalidFile(folder, `it should be a folder of delta artifacts (${cause.message})`, { cause });
+  });
+  return entries
+    .map((entry) => ({ name: entry.name, path: path.join(folder, entry.name) }))
+    .filter((candidate) => isArtifact(candidate.path))
+    .sort((a, b) => (a.name < b.name ? -1 : 1));
+}
+
+/** The base first, then the variants. Those without a tokenizer of their own share the base's. */
+async function servedModels(
+  baseId: string,
+  base: Checkpoint,
+  basePath: string,
+  sources: readonly { name: string; path: string }[],
+  info: EngineInfo,
+): Promise<ServedModel[]> {
+  const tokenizer = Tokenizer.from(base.text, basePath);
+  const card = { contextLength: info.contextLength };
+  const models = [
+    new ServedModel({
+      card: { ...card, id: baseId, parent: null, created: writtenSeconds(basePath) },
+      variant: null,
+      assets: base.text,
+      tokenizer,
+      vocabSize: base.config.vocabSize,
+      configJson: base.configJson,
+    }),
+  ];
+  for (const source of sources) {
+    await using artifact = await openDelta(source.path);
+    models.push(
+      new ServedModel({
+        card: { ...card, id: source.name, parent: baseId, created: writtenSeconds(source.path) },
+        variant: source.name,
+        assets: { ...base.text, ...artifact.text },
+        tokenizer: hasOwnTokenizer(artifact) ? Tokenizer.from({ ...base.text, ...artifact.text }, source.path) : tokenizer,
+        vocabSize: artifact.config.vocabSize,
+        configJson: artifact.configJson,
+      }),
+    );
+  }
+  return models;
+}
+
+const hasOwnTokenizer = ({ text }: DeltaArtifact) => text.tokenizer !== undefined || text.tokenizerConfig !== undefined;
+
+const writtenSeconds = (file: string) => Math.floor(statSync(file).mtimeMs / 1000);

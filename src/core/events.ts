@@ -1,0 +1,7 @@
+/** What a running service reports about itself, for logs and metrics. */
+export type ServiceEvent =
+  /** One step drew tokens for this many sequences. */
+  | { readonly type: "step"; readonly sequences: number }
+  | { readonly type: "variantLoaded"; readonly variant: string; readonly bytes: number; readonly tookMs: number }
+  /** The engine died and another one took over its sequences. */
+  | { readonly type: "engineRestarted"; readonly sequences: number };

@@ -1,0 +1,10 @@
+export * from "./byte-source.js";
+export * from "./checkpoint.js";
+export * from "./delta-artifact.js";
+export type { CodecOptions } from "./delta-manifest.js";
+export * from "./delta-tensor.js";
+export * from "./folder-writer.js";
+export * from "./open-checkpoint.js";
+export * from "./safetensors.js";
+export * from "./safetensors-writer.js";
+export { differingText, printJson, printText, type TextOverrides } from "./text-files.js";
