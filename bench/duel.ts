@@ -1,5 +1,5 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import { type Contender, promptTokens } from "./contender.js";
+import { quiet, watched } from "./quiet.js";
 
 /** One thing to be timed on both sides. */
 export interface Measure {
@@ -35,7 +35,7 @@ export function prefilling(name: string, options: { tokens: number; goal: number
   return { name, goal, sequences: 1, tokens, timeMs: (contender, vocabSize) => contender.prefillMs(promptTokens(tokens, vocabSize)) };
 }
 
-/** What came of a measure: medians over the rounds, and each round's ratio. */
+/** What came of a measure: medians over the rounds that count, and each one's ratio. */
 export interface Outcome {
   readonly measure: string;
   readonly goal: number;
@@ -46,36 +46,51 @@ export interface Outcome {
   readonly theirs: number;
   readonly ratio: number;
   readonly ratios: readonly number[];
+  /** Rounds during which other programs took enough of the machine to tell; they count only when there were too few others. */
+  readonly disturbed: number;
 }
 
+interface Timing {
+  readonly tokensPerSecond: number;
+  readonly disturbed: boolean;
+}
+
+/** Of one core. */
+const othersCoresMax = 0.15;
+const triesPerRound = 3;
+
 /**
- * Times both sides in turns, the first of a round second in the next, so that what else the machine does hits both alike. The ratio is
- * the median of the rounds' ratios, not the ratio of medians.
+ * Times both sides in turns, the first of a round second in the next, so that what else the machine does hits both alike, and
+ * repeats rounds that were disturbed. The ratio is the median of the rounds' ratios, not the ratio of medians.
  */
 export async function duel(measure: Measure, ours: Contender, peer: Contender, options: { rounds: number; vocabSize: number }): Promise<Outcome> {
-  const time = async (contender: Contender) => {
+  const time = async (contender: Contender): Promise<Timing> => {
     await quiet();
-    return (measure.tokens / (await measure.timeMs(contender, options.vocabSize))) * 1000;
+    const { value, othersCores } = await watched(() => measure.timeMs(contender, options.vocabSize));
+    return { tokensPerSecond: (measure.tokens / value) * 1000, disturbed: othersCores > othersCoresMax };
   };
   await time(ours);
   await time(peer);
-  const rounds: { ours: number; theirs: number }[] = [];
-  for (let round = 0; round < options.rounds; round++) {
-    if (round % 2 === 0) rounds.push({ ours: await time(ours), theirs: await time(peer) });
-    else {
-      const theirs = await time(peer);
-      rounds.push({ ours: await time(ours), theirs });
-    }
+  const all: { ours: number; theirs: number; disturbed: boolean }[] = [];
+  const undisturbed = () => all.filter((round) => !round.disturbed);
+  while (undisturbed().length < options.rounds && all.length < triesPerRound * options.rounds) {
+    const order = all.length % 2 === 0 ? [ours, peer] : [peer, ours];
+    const timings = new Map<Contender, Timing>();
+    for (const contender of order) timings.set(contender, await time(contender));
+    const [own, other] = [timings.get(ours)!, timings.get(peer)!];
+    all.push({ ours: own.tokensPerSecond, theirs: other.tokensPerSecond, disturbed: own.disturbed || other.disturbed });
   }
-  const ratios = rounds.map((round) => round.ours / round.theirs);
+  const counted = undisturbed().length >= options.rounds ? undisturbed() : all;
+  const ratios = counted.map((round) => round.ours / round.theirs);
   return {
     measure: measure.name,
     goal: measure.goal,
     peer: peer.name,
-    ours: median(rounds.map((round) => round.ours)),
-    theirs: median(rounds.map((round) => round.theirs)),
+    ours: median(counted.map((round) => round.ours)),
+    theirs: median(counted.map((round) => round.theirs)),
     ratio: median(ratios),
     ratios,
+    disturbed: all.length - undisturbed().length,
   };
 }
 
@@ -83,18 +98,4 @@ export function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b);
   const middle = sorted.length >> 1;
   return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
-}
-
-/**
- * Waits until this process is idle. ggml's threads spin for a while after a pass in case there is another, and those of one
- * side would take a core from the other.
- */
-export async function quiet(): Promise<void> {
-  const intervalMs = 50;
-  for (let calm = 0; calm < 2; ) {
-    const before = process.cpuUsage();
-    await sleep(intervalMs);
-    const { user, system } = process.cpuUsage(before);
-    calm = (user + system) / 1000 < 0.2 * intervalMs ? calm + 1 : 0;
-  }
 }

@@ -19,9 +19,10 @@ export class KindredContender implements Contender, Disposable {
   #submitted = 0;
 
   static async open(options: Pick<EngineOptions, "base" | "threads" | "contextLength" | "sequences"> & Partial<EngineOptions>): Promise<KindredContender> {
-    let contender: KindredContender | undefined;
-    const engine = await Engine.open({ ...defaultEngineOptions, variants: [], ...options }, (message) => contender?.#take(message));
-    contender = new KindredContender(engine);
+    let take: (message: FromEngine) => void = () => {};
+    const engine = await Engine.open({ ...defaultEngineOptions, variants: [], ...options }, (message) => take(message));
+    const contender = new KindredContender(engine);
+    take = (message) => contender.#take(message);
     return contender;
   }
 

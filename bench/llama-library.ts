@@ -7,7 +7,7 @@ import { bindCpu, type CpuFunctions, logCallbackType, type Pointer } from "../sr
 
 // What the bench calls of llama.h, laid out as the header of `expectedVersion` declares it. Enumerations are ints.
 
-const expectedVersion = "0.5.0";
+const expectedVersion = "0.5.0-dev";
 const P = "void*";
 
 const modelParams = koffi.struct("llama_model_params", {

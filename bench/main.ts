@@ -4,11 +4,12 @@ import path from "node:path";
 import { parseArgs } from "node:util";
 import type { BaseDType } from "../src/model/index.js";
 import { promptTokens } from "./contender.js";
-import { decoding, duel, type Measure, type Outcome, prefilling, quiet } from "./duel.js";
+import { decoding, duel, type Measure, type Outcome, prefilling } from "./duel.js";
 import { KindredContender } from "./kindred-contender.js";
 import { type LlamaLibrary, openLlama } from "./llama-library.js";
 import { LlamaModel, LlamaPeer, type PeerForm, quantizedFile } from "./llama-peer.js";
 import { describeMachine } from "./machine.js";
+import { quiet } from "./quiet.js";
 
 // npm run bench -- --model PATH.gguf: see README.md beside this file.
 
@@ -82,7 +83,7 @@ async function fasterBatch(_library: LlamaLibrary, model: LlamaModel): Promise<L
   return faster;
 }
 
-function line(name: string, { ours, theirs, ratio, goal }: Outcome): string {
+function line(name: string, { ours, theirs, ratio, goal, disturbed }: Outcome): string {
   const numbers = [ours.toFixed(1).padStart(9), theirs.toFixed(1).padStart(11), `${ratio.toFixed(3)}×`.padStart(8), `${goal.toFixed(2)}×`.padStart(7)];
-  return `${name.padEnd(22)}${numbers.join(" ")} ${ratio >= goal ? "✓" : "✗"}`;
+  return `${name.padEnd(22)}${numbers.join(" ")} ${ratio >= goal ? "✓" : "✗"}${disturbed > 0 ? `  ${disturbed} disturbed` : ""}`;
 }

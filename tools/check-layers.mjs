@@ -4,10 +4,9 @@ import { readdirSync, readFileSync } from "node:fs";
 import path from "node:path";
 
 const table = new Map(
-  [...readFileSync("ARCHITECTURE.md", "utf8").matchAll(/^\| `(\w+)\/` \|[^|]*\| ([^|]*) \|$/gm)].map(([, folder, imports]) => [
-    folder,
-    new Set(imports.split(/[\s,]+/).filter((word) => word !== "" && word !== "–")),
-  ]),
+  [...readFileSync("ARCHITECTURE.md", "utf8").matchAll(/^\| `(\w+)\/` \|[^|]*\| ([^|]*) \|$/gm)].map(
+    ([, folder, imports]) => [folder, new Set(imports.split(/[\s,]+/).filter((word) => word !== "" && word !== "–"))],
+  ),
 );
 if (table.size === 0) throw new Error("ARCHITECTURE.md has no layer table");
 
@@ -21,18 +20,22 @@ for (const file of files) {
     problems.push(`src/${folder}/ is not in the layer table of ARCHITECTURE.md`);
     continue;
   }
-  for (const [, specifier] of readFileSync(path.join("src", file), "utf8").matchAll(/(?:from|import)\s*\(?"(\.[^"]+)"/g)) {
+  for (const [, specifier] of readFileSync(path.join("src", file), "utf8").matchAll(
+    /(?:from|import)\s*\(?"(\.[^"]+)"/g,
+  )) {
     const target = path.join(path.dirname(file), specifier).split(path.sep);
     if (target[0] === folder) continue;
     if (!allowed.has(target[0])) problems.push(`src/${file} imports ${target[0]}/, which ${folder}/ may not`);
-    else if (target[1] !== "index.js") problems.push(`src/${file} imports ${target.join("/")} past ${target[0]}/index.ts`);
+    else if (target[1] !== "index.js")
+      problems.push(`src/${file} imports ${target.join("/")} past ${target[0]}/index.ts`);
   }
 }
 
 for (const [folder, imports] of table) {
   const order = [...table.keys()];
   for (const name of imports) {
-    if (order.indexOf(name) >= order.indexOf(folder)) problems.push(`the layer table lets ${folder}/ import ${name}/, which is not below it`);
+    if (order.indexOf(name) >= order.indexOf(folder))
+      problems.push(`the layer table lets ${folder}/ import ${name}/, which is not below it`);
   }
 }
 

@@ -11,7 +11,8 @@ interface Flags extends EngineFlags {
   readonly model?: string;
 }
 
-const help = "/model NAME asks another variant, /models lists them, /new forgets the conversation, /bye leaves; Ctrl-C stops an answer";
+const help =
+  "/model NAME asks another variant, /models lists them, /new forgets the conversation, /bye leaves; Ctrl-C stops an answer";
 
 export function register(program: Command): void {
   const command = program
@@ -43,7 +44,13 @@ async function chat(flags: Flags): Promise<void> {
     const [word, name] = line.trim().split(/\s+/);
     if (word === "/bye") break;
     if (word === "/new") messages = [];
-    else if (word === "/models") process.stdout.write(`${service.completer.models().map(({ id }) => id).join("\n")}\n`);
+    else if (word === "/models")
+      process.stdout.write(
+        `${service.completer
+          .models()
+          .map(({ id }) => id)
+          .join("\n")}\n`,
+      );
     else if (word === "/model" && name) {
       const known = service.completer.models().some(({ id }) => id === name);
       if (known) [model, messages] = [name, []];
@@ -60,14 +67,24 @@ async function answer(
   service: Service,
   model: string,
   messages: readonly ChatMessage[],
-  terminal: { once(event: "SIGINT", listener: () => void): unknown; off(event: "SIGINT", listener: () => void): unknown },
+  terminal: {
+    once(event: "SIGINT", listener: () => void): unknown;
+    off(event: "SIGINT", listener: () => void): unknown;
+  },
 ): Promise<ChatMessage[]> {
   const interrupt = new AbortController();
   const stop = () => interrupt.abort();
   terminal.once("SIGINT", stop);
   let text = "";
   try {
-    const request = { model, prompt: { kind: "chat" as const, messages }, sampling: {}, maxTokens: null, stop: [], topLogprobs: null };
+    const request = {
+      model,
+      prompt: { kind: "chat" as const, messages },
+      sampling: {},
+      maxTokens: null,
+      stop: [],
+      topLogprobs: null,
+    };
     for await (const event of service.completer.complete(request, interrupt.signal)) {
       if (event.type !== "text") continue;
       text += event.text;

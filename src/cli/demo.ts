@@ -48,13 +48,20 @@ async function demo(flags: Flags): Promise<void> {
   console.log(describe(service));
   const server = await listen(createApp({ completer: service.completer }), { port: flags.port });
   try {
+    // A first token from everybody, so that the variants lie in their slots before the questions come together.
+    await Promise.all(questions.map(({ model, ask }) => chat(server.url, model, ask, 1)));
+    together = 0;
     const startedMs = performance.now();
-    const answers = await Promise.all(questions.map(({ model, ask }) => chat(server.url, model, ask)));
+    const answers = await Promise.all(questions.map(({ model, ask }) => chat(server.url, model, ask, 60)));
     const tookMs = performance.now() - startedMs;
     questions.forEach(({ model, ask, note }, index) => {
-      console.log(`\n${styleText("bold", model)} ${styleText("dim", `(${note})`)}\n  ${ask}\n  → ${answers[index]!.trim().replaceAll("\n", "\n    ")}`);
+      console.log(
+        `\n${styleText("bold", model)} ${styleText("dim", `(${note})`)}\n  ${ask}\n  → ${answers[index]!.trim().replaceAll("\n", "\n    ")}`,
+      );
     });
-    console.log(`\n${questions.length} requests in ${tookMs.toFixed(0)} ms; up to ${together} of them computed in one step`);
+    console.log(
+      `\n${questions.length} requests in ${tookMs.toFixed(0)} ms; up to ${together} of them computed in one step`,
+    );
     if (!flags.serve) return;
     console.log(`\nStill listening on ${server.url}/v1 until Ctrl-C. Try:
   curl ${server.url}/v1/chat/completions -H 'content-type: application/json' \\
@@ -65,11 +72,11 @@ async function demo(flags: Flags): Promise<void> {
   }
 }
 
-async function chat(url: string, model: string, content: string): Promise<string> {
+async function chat(url: string, model: string, content: string, maxTokens: number): Promise<string> {
   const response = await fetch(`${url}/v1/chat/completions`, {
     method: "POST",
     headers: { "content-type": "application/json" },
-    body: JSON.stringify({ model, messages: [{ role: "user", content }], temperature: 0, max_tokens: 60 }),
+    body: JSON.stringify({ model, messages: [{ role: "user", content }], temperature: 0, max_tokens: maxTokens }),
   });
   const body = (await response.json()) as { choices?: { message: { content: string } }[]; error?: { message: string } };
   return body.choices?.[0]?.message.content ?? `(failed: ${body.error?.message})`;

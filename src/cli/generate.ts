@@ -35,7 +35,9 @@ async function generate(text: string, flags: Flags): Promise<void> {
     engine: engineOptions({ ...flags, sequences: 1 }),
     inline: true,
   });
-  const prompt: Prompt = flags.raw ? { kind: "text", text } : { kind: "chat", messages: [{ role: "user", content: text }] };
+  const prompt: Prompt = flags.raw
+    ? { kind: "text", text }
+    : { kind: "chat", messages: [{ role: "user", content: text }] };
   const sampling = {
     ...(flags.temperature === undefined ? {} : { temperature: flags.temperature }),
     ...(flags.seed === undefined ? {} : { seed: flags.seed }),

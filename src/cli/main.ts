@@ -11,7 +11,9 @@ import * as restore from "./restore.js";
 import * as score from "./score.js";
 import * as serve from "./serve.js";
 
-const manifest = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as { version: string };
+const manifest = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as {
+  version: string;
+};
 const program = new Command("kindred")
   .description("Many full fine-tunes of one base language model, served from one process and one batch")
   .version(manifest.version);

@@ -22,16 +22,26 @@ export function engineFlags(command: Command): Command {
   choice("--device <kind>", "where to compute", ["cpu", "cuda", "vulkan", "metal"], defaults.device);
   choice(
     "--base-dtype <dtype>",
-    "how the base's matrices are held; auto is q8_0, or as stored for a quantised GGUF",
+    "how the base's matrices are held; auto is as stored for a quantised GGUF, else q8_0, or 16 bits below 1 B parameters",
     ["auto", "f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "q5_0", "q5_1", "q4_k", "q5_k", "q6_k"],
     defaults.baseDType,
   );
   choice("--kv-dtype <dtype>", "how keys and values are held", ["f16", "f32"], defaults.kvDType);
   return command
     .option("--threads <count>", "threads that compute", positiveInteger, defaults.threads)
-    .option("--context <tokens>", "tokens a request may have, prompt and completion", positiveInteger, defaults.contextLength)
+    .option(
+      "--context <tokens>",
+      "tokens a request may have, prompt and completion",
+      positiveInteger,
+      defaults.contextLength,
+    )
     .option("--sequences <count>", "requests that run at once", positiveInteger, defaults.sequences)
-    .option("--slot-memory <bytes>", `memory for variants, e.g. 512MB (default: ${formatBytes(defaults.slotBytes)})`, byteCount, defaults.slotBytes);
+    .option(
+      "--slot-memory <bytes>",
+      `memory for variants, e.g. 512MB (default: ${formatBytes(defaults.slotBytes)})`,
+      byteCount,
+      defaults.slotBytes,
+    );
 }
 
 /** Flags → the options an engine starts with. */

@@ -80,13 +80,21 @@ export async function readItems(path: string): Promise<ScoredItem[]> {
   return lines.map((line, index) => {
     try {
       const item: unknown = JSON.parse(line);
-      if (isRecord(item) && typeof item.answer === "string" && Array.isArray(item.messages) && item.messages.every(isMessage)) {
+      if (
+        isRecord(item) &&
+        typeof item.answer === "string" &&
+        Array.isArray(item.messages) &&
+        item.messages.every(isMessage)
+      ) {
         return { messages: item.messages, answer: item.answer };
       }
     } catch {
       // reported below with the others
     }
-    throw new InvalidFile(path, `line ${index + 1} is not {"messages": [{"role", "content"}], "answer"}: ${line.slice(0, 80)}`);
+    throw new InvalidFile(
+      path,
+      `line ${index + 1} is not {"messages": [{"role", "content"}], "answer"}: ${line.slice(0, 80)}`,
+    );
   });
 }
 

@@ -67,6 +67,7 @@ function logEvent(event: ServiceEvent): void {
 
 function port(text: string): number {
   const value = Number(text);
-  if (!Number.isInteger(value) || value < 0 || value > 65535) throw new InvalidArgumentError("expected a port, 0 to 65535");
+  if (!Number.isInteger(value) || value < 0 || value > 65535)
+    throw new InvalidArgumentError("expected a port, 0 to 65535");
   return value;
 }

@@ -26,6 +26,8 @@ export interface Service extends AsyncDisposable {
   readonly completer: Completer;
   readonly baseId: string;
   readonly info: EngineInfo;
+  /** The engine's process; undefined when it computes in this one. */
+  readonly enginePid: number | undefined;
 }
 
 /**
@@ -43,13 +45,27 @@ export async function openService(options: ServiceOptions): Promise<Service> {
   const port = await (options.inline ? InlineEngine : EngineProcess).start(engineOptions, onMessage);
   try {
     const refused = new Set(port.info.refused.map(({ name }) => name));
-    const models = await servedModels(options.name ?? checkpoint.name, checkpoint, options.base, sources.filter(({ name }) => !refused.has(name)), port.info);
+    const models = await servedModels(
+      options.name ?? checkpoint.name,
+      checkpoint,
+      options.base,
+      sources.filter(({ name }) => !refused.has(name)),
+      port.info,
+    );
     const completer = new LocalCompleter(port, {
       models,
       contextLength: port.info.contextLength,
       ...(options.onEvent ? { onEvent: options.onEvent } : {}),
     });
-    return { completer, baseId: models[0]!.card.id, info: port.info, [Symbol.asyncDispose]: () => port[Symbol.asyncDispose]() };
+    return {
+      completer,
+      baseId: models[0]!.card.id,
+      info: port.info,
+      get enginePid() {
+        return port instanceof EngineProcess ? port.pid : undefined;
+      },
+      [Symbol.asyncDispose]: () => port[Symbol.asyncDispose](),
+    };
   } catch (error) {
     await port[Symbol.asyncDispose]();
     throw error;
@@ -96,7 +112,9 @@ async function servedModels(
         card: { ...card, id: source.name, parent: baseId, created: writtenSeconds(source.path) },
         variant: source.name,
         assets: { ...base.text, ...artifact.text },
-        tokenizer: hasOwnTokenizer(artifact) ? Tokenizer.from({ ...base.text, ...artifact.text }, source.path) : tokenizer,
+        tokenizer: hasOwnTokenizer(artifact)
+          ? Tokenizer.from({ ...base.text, ...artifact.text }, source.path)
+          : tokenizer,
         vocabSize: artifact.config.vocabSize,
         configJson: artifact.configJson,
       }),

@@ -30,7 +30,8 @@ export type DType = keyof typeof dtypes;
 /** Bytes of one row of `elements`, which must fill whole blocks. */
 export function rowBytes(dtype: DType, elements: number): number {
   const { blockSize, blockBytes } = dtypes[dtype];
-  if (elements % blockSize !== 0) throw new RangeError(`A row of ${elements} does not fill ${dtype} blocks of ${blockSize}`);
+  if (elements % blockSize !== 0)
+    throw new RangeError(`A row of ${elements} does not fill ${dtype} blocks of ${blockSize}`);
   return (elements / blockSize) * blockBytes;
 }
 

@@ -10,7 +10,12 @@ export class KindredError extends Error {
   readonly status: number;
   readonly details: ErrorDetails;
 
-  constructor(code: string, status: number, message: string, options: { details?: ErrorDetails; cause?: unknown } = {}) {
+  constructor(
+    code: string,
+    status: number,
+    message: string,
+    options: { details?: ErrorDetails; cause?: unknown } = {},
+  ) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.name = new.target.name;
     this.code = code;
@@ -24,7 +29,10 @@ type Options = ConstructorParameters<typeof KindredError>[3];
 /** A file or folder whose bytes are not what its format promises: truncated, corrupt, or of another kind. */
 export class InvalidFile extends KindredError {
   constructor(path: string, problem: string, options: Options = {}) {
-    super("invalid_file", 422, `Cannot read ${path}: ${problem}`, { ...options, details: { path, ...options?.details } });
+    super("invalid_file", 422, `Cannot read ${path}: ${problem}`, {
+      ...options,
+      details: { path, ...options?.details },
+    });
   }
 }
 
@@ -37,7 +45,11 @@ export class UnsupportedModel extends KindredError {
 
 /** A delta met a base that it was not made against. */
 export class BaseMismatch extends KindredError {
-  constructor(delta: string, expected: { name: string; fingerprint: string }, actual: { name: string; fingerprint: string }) {
+  constructor(
+    delta: string,
+    expected: { name: string; fingerprint: string },
+    actual: { name: string; fingerprint: string },
+  ) {
     super(
       "base_mismatch",
       409,
@@ -97,7 +109,12 @@ export function errorToData(error: unknown): ErrorData {
   if (error instanceof KindredError) {
     return { code: error.code, status: error.status, message: error.message, details: error.details };
   }
-  return { code: "internal_error", status: 500, message: error instanceof Error ? error.message : String(error), details: {} };
+  return {
+    code: "internal_error",
+    status: 500,
+    message: error instanceof Error ? error.message : String(error),
+    details: {},
+  };
 }
 
 /** Data → error; the inverse of {@link errorToData} up to the class, which no caller past the boundary needs. */

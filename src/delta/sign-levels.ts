@@ -46,7 +46,7 @@ export class SignLevels {
     this.#equations = new Float64Array(planes * (planes + 1));
   }
 
-  /** Finds the scales with the least squared error for a block: the least of all for one and two planes. */
+  /** Finds the scales with the least squared error for a block: of all for one and two planes, for three a local one. */
   fit(block: SortedMagnitudes): void {
     this.scales.fill(0);
     if (this.#planes === 1) this.scales[0] = block.mean;
@@ -123,8 +123,7 @@ export class SignLevels {
       values[level] = Math.abs(value);
       codes[level] = value < 0 ? all ^ code : code;
     }
-    for (let level = 0; level < thresholds.length; level++)
-      thresholds[level] = (values[level]! + values[level + 1]!) / 2;
+    for (let i = 0; i < thresholds.length; i++) thresholds[i] = (values[i]! + values[i + 1]!) / 2;
   }
 
   #collectEquations(block: SortedMagnitudes): void {
@@ -138,8 +137,7 @@ export class SignLevels {
       for (let i = 0; i < planes; i++) {
         const sign = (code >> i) & 1 ? 1 : -1;
         const row = i * (planes + 1);
-        for (let j = 0; j < planes; j++)
-          equations[row + j]! += (code >> j) & 1 ? sign * (to - from) : -sign * (to - from);
+        for (let j = 0; j < planes; j++) equations[row + j]! += ((code >> j) & 1 ? sign : -sign) * (to - from);
         equations[row + planes]! += sign * sum;
       }
       from = to;

@@ -9,7 +9,8 @@ import { SortedMagnitudes } from "./sorted-magnitudes.js";
 
 /**
  * Signs with a scale per 128 weights, in one, two or three planes. The scales of a block's planes are solved together,
- * so two planes are the best four levels ±s1 ± s2; the larger scale comes first, so that plane 1 alone still serves.
+ * so two planes are the best four levels ±s1 ± s2. The larger scale comes first; alone it is coarser than the scale that
+ * one plane would have had.
  */
 export const sign: CodecFamily = {
   name: "sign",

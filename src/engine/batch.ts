@@ -92,10 +92,13 @@ export function layoutBatch(plan: StepPlan, context: BatchContext): Batch {
     runs: runsOf(rows),
     vectorRows: vectorRowsOf(rows),
     ...groupsOf(rows, context),
-    extraTokens: extras.length === 0 ? undefined : {
-      from: Int32Array.from(extras, ({ row }) => row.resident!.index * context.extraRows + row.token - vocabSize),
-      to: BigInt64Array.from(extras, ({ index }) => BigInt(index)),
-    },
+    extraTokens:
+      extras.length === 0
+        ? undefined
+        : {
+            from: Int32Array.from(extras, ({ row }) => row.resident!.index * context.extraRows + row.token - vocabSize),
+            to: BigInt64Array.from(extras, ({ index }) => BigInt(index)),
+          },
     outputs: sampled.map((index) => rows[index]!.span),
     outputRows: Int32Array.from(outputIndexes),
     outputRuns: runsOf(outputRows),
@@ -108,11 +111,20 @@ export function layoutBatch(plan: StepPlan, context: BatchContext): Batch {
 
 /** Names everything about a batch that its graph depends on: batches of one key can be computed by one graph. */
 export function shapeKey(batch: Batch): string {
-  const runs = (list: readonly RunLayout[]) => list.map((run) => `${run.dtype}@${run.firstRow}+${run.slots.length}`).join(",");
+  const runs = (list: readonly RunLayout[]) =>
+    list.map((run) => `${run.dtype}@${run.firstRow}+${run.slots.length}`).join(",");
   const groups = batch.groups.map((g) => `${g.rows}x${g.sequences}@${g.firstRegion}:${g.cells}`).join(",");
   return [
-    batch.tokens.length, runs(batch.runs), Boolean(batch.vectorRows), groups, Boolean(batch.gather), batch.extraTokens?.from.length,
-    batch.outputRows.length, runs(batch.outputRuns), Boolean(batch.outputVectorRows), batch.extraOutput?.length,
+    batch.tokens.length,
+    runs(batch.runs),
+    Boolean(batch.vectorRows),
+    groups,
+    Boolean(batch.gather),
+    batch.extraTokens?.from.length,
+    batch.outputRows.length,
+    runs(batch.outputRuns),
+    Boolean(batch.outputVectorRows),
+    batch.extraOutput?.length,
   ].join("|");
 }
 
@@ -128,10 +140,19 @@ export function scatterOf(gather: Int32Array): Int32Array {
 function rowsOf(span: Span, context: BatchContext): Row[] {
   const { sequence, count } = span;
   const { region, computedTokens: start } = sequence;
-  assert(region !== null && start + count <= context.contextLength, `sequence ${sequence.id} has no place for ${count} tokens`);
+  assert(
+    region !== null && start + count <= context.contextLength,
+    `sequence ${sequence.id} has no place for ${count} tokens`,
+  );
   const resident = sequence.variant === null ? undefined : context.resident(sequence.variant);
   assert(sequence.variant === null || resident, `variant ${sequence.variant} is in a step but not resident`);
-  return Array.from({ length: count }, (_, i) => ({ span, token: sequence.tokens[start + i]!, position: start + i, region, resident }));
+  return Array.from({ length: count }, (_, i) => ({
+    span,
+    token: sequence.tokens[start + i]!,
+    position: start + i,
+    region,
+    resident,
+  }));
 }
 
 const isLast = (row: Row) => row.position === row.span.sequence.computedTokens + row.span.count - 1;
@@ -141,7 +162,10 @@ function compareSpans(a: Span, b: Span, context: BatchContext): number {
   const order = ({ sequence }: Span) => {
     const resident = sequence.variant === null ? undefined : context.resident(sequence.variant);
     if (!resident) return "~";
-    return [...resident.slots].map(([dtype, slots]) => `${dtype}*${9 - slots.length}`).sort().join("+");
+    return [...resident.slots]
+      .map(([dtype, slots]) => `${dtype}*${9 - slots.length}`)
+      .sort()
+      .join("+");
   };
   const [x, y] = [order(a), order(b)];
   if (x !== y) return x < y ? -1 : 1;
@@ -175,7 +199,10 @@ function vectorRowsOf(rows: readonly Row[]): Int32Array | undefined {
 }
 
 /** Single tokens of sequences in neighbouring regions attend together, longer spans each on their own. */
-function groupsOf(rows: readonly Row[], context: BatchContext): { groups: GroupLayout[]; gather: Int32Array | undefined } {
+function groupsOf(
+  rows: readonly Row[],
+  context: BatchContext,
+): { groups: GroupLayout[]; gather: Int32Array | undefined } {
   const order: number[] = [];
   const groups: GroupLayout[] = [];
   const indexed = rows.map((row, index) => ({ row, index }));
@@ -184,7 +211,13 @@ function groupsOf(rows: readonly Row[], context: BatchContext): { groups: GroupL
     let end = first + 1;
     while (end < singles.length && singles[end]!.row.region === singles[end - 1]!.row.region + 1) end += 1;
     const members = singles.slice(first, end);
-    groups.push(groupOf(members.map(({ row }) => [row]), decodeCellsStep, context));
+    groups.push(
+      groupOf(
+        members.map(({ row }) => [row]),
+        decodeCellsStep,
+        context,
+      ),
+    );
     order.push(...members.map(({ index }) => index));
     first = end;
   }

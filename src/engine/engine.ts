@@ -185,7 +185,11 @@ export class Engine implements Disposable {
     const variant = this.#variants.get(name)!;
     const pinned = this.#scheduler.runningVariants;
     const before = this.#residency.names;
-    const placement = this.#residency.place(name, variant.needs, (other) => pinned.has(other) || this.#loading.has(other));
+    const placement = this.#residency.place(
+      name,
+      variant.needs,
+      (other) => pinned.has(other) || this.#loading.has(other),
+    );
     if (!placement) return;
     for (const other of before) if (!this.#residency.find(other)) this.#ready.delete(other);
     this.#loading.add(name);
@@ -198,7 +202,8 @@ export class Engine implements Disposable {
         },
         (error: unknown) => {
           this.#residency.drop(name);
-          for (const id of this.#scheduler.abortVariant(name)) this.#emit({ type: "failed", id, error: errorToData(error) });
+          for (const id of this.#scheduler.abortVariant(name))
+            this.#emit({ type: "failed", id, error: errorToData(error) });
         },
       )
       .finally(() => {

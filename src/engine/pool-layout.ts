@@ -7,9 +7,15 @@ import type { RegisteredVariant } from "./variants.js";
  * How to divide the memory for variants: every dtype gets slots in the proportion in which the registered variants use it, as many as
  * `budgetBytes` hold, never more than all of them need and never fewer than the largest one does. Undefined without variants.
  */
-export function poolLayout(config: ModelConfig, variants: readonly RegisteredVariant[], budgetBytes: number): PoolLayout | undefined {
+export function poolLayout(
+  config: ModelConfig,
+  variants: readonly RegisteredVariant[],
+  budgetBytes: number,
+): PoolLayout | undefined {
   if (variants.length === 0) return undefined;
-  const shapes = new Map(parametersOf(config).map(({ name, shape }) => [name, { rows: shape[0]!, cols: shape[1] ?? 1 }]));
+  const shapes = new Map(
+    parametersOf(config).map(({ name, shape }) => [name, { rows: shape[0]!, cols: shape[1] ?? 1 }]),
+  );
   const matrices = new Map<DType, Set<string>>();
   const planesTotal = new Map<DType, number>();
   const planesMax = new Map<DType, number>();
@@ -22,11 +28,16 @@ export function poolLayout(config: ModelConfig, variants: readonly RegisteredVar
       planesMax.set(dtype, Math.max(planesMax.get(dtype) ?? 0, planes));
     }
   }
-  const slotBytes = (dtype: DType) => [...matrices.get(dtype)!].reduce((sum, name) => sum + planeBytes(dtype, shapes.get(name)!), 0);
+  const slotBytes = (dtype: DType) =>
+    [...matrices.get(dtype)!].reduce((sum, name) => sum + planeBytes(dtype, shapes.get(name)!), 0);
   const bytesOfAll = [...planesTotal].reduce((sum, [dtype, planes]) => sum + planes * slotBytes(dtype), 0);
   const share = Math.min(1, budgetBytes / Math.max(1, bytesOfAll));
-  const slots = new Map([...planesTotal].map(([dtype, planes]) => [dtype, Math.max(planesMax.get(dtype)!, Math.floor(planes * share))]));
-  const leanest = Math.min(...variants.map((variant) => [...variant.needs.values()].reduce((sum, planes) => sum + planes, 0)));
+  const slots = new Map(
+    [...planesTotal].map(([dtype, planes]) => [dtype, Math.max(planesMax.get(dtype)!, Math.floor(planes * share))]),
+  );
+  const leanest = Math.min(
+    ...variants.map((variant) => [...variant.needs.values()].reduce((sum, planes) => sum + planes, 0)),
+  );
   const slotsTotal = [...slots.values()].reduce((sum, count) => sum + count, 0);
   return {
     slots,

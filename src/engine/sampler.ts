@@ -70,8 +70,12 @@ function draw(logits: Float32Array, sampling: SamplingParams, position: number):
     // The sum is that of what top-k left, as if the rest had never been.
     const total = topK > 0 ? kept.reduce((s, token) => s + weights[token]!, 0) : sum;
     let reached = 0;
-    const end = kept.findIndex((token) => (reached += weights[token]!) >= topP * total);
-    if (end !== -1) kept = kept.slice(0, end + 1);
+    let end = 0;
+    while (end < kept.length && reached < topP * total) {
+      reached += weights[kept[end]!]!;
+      end += 1;
+    }
+    kept = kept.slice(0, Math.max(1, end));
   }
   // The likeliest token has weight 1, so min-p's threshold is minP itself.
   if (minP > 0) kept = kept.filter((token) => weights[token]! >= minP);

@@ -14,9 +14,9 @@ interface BuiltStep {
   readonly inputs: readonly Tensor[];
 }
 
-/** Operations of a layer with every kind of run, and those around the layers; the graph says if that is ever too few. */
-const nodesPerLayer = 512;
-const nodesAround = 1024;
+/** Weights and operations of a layer with every kind of run, and those around the layers; the graph says if that is ever too few. */
+const tensorsPerLayer = 512;
+const tensorsAround = 1024;
 
 /**
  * Computes steps: plan → arrays → graph → logits → tokens. A step whose shape equals the one before reuses its graph, which in
@@ -47,7 +47,10 @@ export class Stepper implements Disposable {
   }
 
   /** The logits behind `step`, one array over the variant's vocabulary for each of `batch.outputs`. */
-  logits(plan: StepPlan, resident: (variant: string) => ResidentVariant | undefined): { batch: Batch; logits: Float32Array[] } {
+  logits(
+    plan: StepPlan,
+    resident: (variant: string) => ResidentVariant | undefined,
+  ): { batch: Batch; logits: Float32Array[] } {
     const { vocabSize } = this.#state.weights.config;
     const extraRows = this.#state.pools?.layout.extraRows ?? 0;
     const batch = layoutBatch(plan, {
@@ -85,8 +88,8 @@ export class Stepper implements Disposable {
     } else {
       this.#built?.graph[Symbol.dispose]();
       this.#built = undefined;
-      const nodesMax = nodesPerLayer * this.#state.weights.config.layers + nodesAround;
-      const graph = new Graph(this.#device, { nodesMax });
+      const tensorsMax = tensorsPerLayer * this.#state.weights.config.layers + tensorsAround;
+      const graph = new Graph(this.#device, { tensorsMax });
       const inputs: Tensor[] = [];
       const step = stepInputs(batch, this.#state, (name, dtype, shape, values) => {
         const tensor = graph.input(name, dtype, shape);
@@ -112,7 +115,12 @@ function stepInputs(batch: Batch, state: DecoderState, bind: Bind): StepInputs {
   const ints = (name: string, values: Int32Array) => bind(name, "i32", [values.length], values);
   const longs = (name: string, values: BigInt64Array) => bind(name, "i64", [values.length], values);
   const variants = (name: string, runs: readonly RunLayout[], vectorRows: Int32Array | undefined): VariantRows => ({
-    runs: runs.map(({ dtype, firstRow, slots }) => ({ dtype, firstRow, rows: slots.length, slots: ints(`${name}.slots`, slots) })),
+    runs: runs.map(({ dtype, firstRow, slots }) => ({
+      dtype,
+      firstRow,
+      rows: slots.length,
+      slots: ints(`${name}.slots`, slots),
+    })),
     vectorRows: vectorRows && ints(`${name}.vectors`, vectorRows),
   });
   const { vocabSize } = state.weights.config;
@@ -124,12 +132,21 @@ function stepInputs(batch: Batch, state: DecoderState, bind: Bind): StepInputs {
       ...group,
       mask: bind("mask", "f16", [group.cells, group.rows, 1, group.sequences], mask),
     })),
-    attentionOrder: batch.gather && { gather: ints("gather", batch.gather), scatter: ints("scatter", scatterOf(batch.gather)) },
+    attentionOrder: batch.gather && {
+      gather: ints("gather", batch.gather),
+      scatter: ints("scatter", scatterOf(batch.gather)),
+    },
     variants: variants("rows", batch.runs, batch.vectorRows),
     embeddingRows: batch.runs.map(({ firstRow, slots }) =>
-      ints("embedding", slots.map((slot, i) => slot * vocabSize + batch.tokens[firstRow + i]!)),
+      ints(
+        "embedding",
+        slots.map((slot, i) => slot * vocabSize + batch.tokens[firstRow + i]!),
+      ),
     ),
-    extraTokens: batch.extraTokens && { from: ints("extra.from", batch.extraTokens.from), to: longs("extra.to", batch.extraTokens.to) },
+    extraTokens: batch.extraTokens && {
+      from: ints("extra.from", batch.extraTokens.from),
+      to: longs("extra.to", batch.extraTokens.to),
+    },
     outputRows: ints("outputs", batch.outputRows),
     outputVariants: variants("outputs", batch.outputRuns, batch.outputVectorRows),
     extraOutput: batch.extraOutput && ints("extra.outputs", batch.extraOutput),

@@ -1,5 +1,12 @@
 import { type DType, dtypes, errorToData, KindredError, type ModelConfig, parametersOf } from "../core/index.js";
-import { type Checkpoint, checkBase, type DeltaArtifact, type DeltaBlob, openDelta, planeBytes } from "../formats/index.js";
+import {
+  type Checkpoint,
+  checkBase,
+  type DeltaArtifact,
+  type DeltaBlob,
+  openDelta,
+  planeBytes,
+} from "../formats/index.js";
 import { type Tensor, toFloat32 } from "../ggml/index.js";
 import type { DecoderState, DeltaPools } from "../model/index.js";
 import type { Placement, SlotNeeds } from "../storage/index.js";
@@ -70,7 +77,8 @@ function checkBlueprint(name: string, own: ModelConfig, base: ModelConfig): void
   for (const field of Object.keys(base) as (keyof ModelConfig)[]) {
     // A longer context is a promise about positions, not a different pass; more vocabulary has pools of its own.
     if (field === "contextLength" || field === "vocabSize") continue;
-    if (JSON.stringify(own[field]) !== JSON.stringify(base[field])) throw new BlueprintMismatch(name, field, own[field], base[field]);
+    if (JSON.stringify(own[field]) !== JSON.stringify(base[field]))
+      throw new BlueprintMismatch(name, field, own[field], base[field]);
   }
   if (own.vocabSize < base.vocabSize) throw new BlueprintMismatch(name, "vocab_size", own.vocabSize, base.vocabSize);
 }
@@ -82,7 +90,11 @@ function checkBlueprint(name: string, own: ModelConfig, base: ModelConfig): void
  * @returns bytes read
  * @throws {InvalidFile} when a blob is not what was written; the slots' contents are undefined then
  */
-export async function loadVariant(variant: RegisteredVariant, placement: Placement, state: DecoderState): Promise<number> {
+export async function loadVariant(
+  variant: RegisteredVariant,
+  placement: Placement,
+  state: DecoderState,
+): Promise<number> {
   const { artifact } = variant;
   const { pools, weights } = state;
   assert(pools, "a variant is loaded into an engine without pools");
@@ -121,7 +133,10 @@ export async function loadVariant(variant: RegisteredVariant, placement: Placeme
     }
     if (tensor.extraRows) {
       bytes += tensor.extraRows.blob.byteLength;
-      await loadExtraRows(artifact, tensor.extraRows.blob, tensor.dtype, pools, { name: parameter.name, index: placement.index });
+      await loadExtraRows(artifact, tensor.extraRows.blob, tensor.dtype, pools, {
+        name: parameter.name,
+        index: placement.index,
+      });
     }
   }
   return bytes;

@@ -28,6 +28,7 @@ export interface Checkpoint extends AsyncDisposable {
   /** config.json as found (synthesised for GGUF). */
   readonly configJson: Readonly<Record<string, unknown>>;
   readonly text: TextAssets;
+  /** Exactly the parameters that `config` asks for, in slot order, whatever else is stored. */
   readonly tensors: ReadonlyMap<string, StoredTensor>;
   /** Reads a tensor's bytes, in its stored dtype, into `into`, whose length must be its `byteLength`. */
   read(name: string, into: Uint8Array): Promise<void>;

@@ -18,13 +18,14 @@
 import { createHash } from "node:crypto";
 import { readFile, writeFile } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
+import { isDeepStrictEqual } from "node:util";
 import { BaseMismatch, InvalidFile, type ModelConfig } from "../core/index.js";
 import { alignUp, assert } from "../util/index.js";
 import { FileSource } from "./byte-source.js";
 import type { Checkpoint } from "./checkpoint.js";
 import { checkDeltaTensors } from "./delta-check.js";
 import { type DeltaManifest, parseManifest, printManifest, totalsOf } from "./delta-manifest.js";
-import { blobsInOrder, type DeltaBlob, type DeltaTensor } from "./delta-tensor.js";
+import { baseShape, blobsInOrder, type DeltaBlob, type DeltaTensor } from "./delta-tensor.js";
 import { readTextIfPresent } from "./json-file.js";
 import { parseModelConfig } from "./model-config.js";
 import { readSafetensorsHeader, type SafetensorsEntry } from "./safetensors.js";
@@ -128,11 +129,26 @@ export async function openDelta(path: string): Promise<DeltaArtifact> {
   }
 }
 
-/** @throws {BaseMismatch} unless `artifact` was made against `base`. Reads all of `base` the first time. */
+/**
+ * Makes sure that `artifact` can be applied to `base`. Reads all of `base` the first time.
+ *
+ * @throws {BaseMismatch} if it was made against another
+ * @throws {InvalidFile} if it was made against this one, by its own account, but does not fit
+ */
 export async function checkBase(artifact: DeltaArtifact, base: Checkpoint): Promise<void> {
   const fingerprint = await base.fingerprint();
   if (fingerprint !== artifact.base.fingerprint) {
     throw new BaseMismatch(artifact.name, artifact.base, { name: base.name, fingerprint });
+  }
+  for (const tensor of artifact.tensors.values()) {
+    const expected = tensor.kind === "absolute" ? tensor.shape : baseShape(tensor);
+    const found = base.tensors.get(tensor.name)?.shape ?? [];
+    if (isDeepStrictEqual(expected, found)) continue;
+    throw new InvalidFile(
+      join(artifact.path, manifestFile),
+      `tensor "${tensor.name}" changes a [${expected.join(", ")}], the base's is [${found.join(", ")}]`,
+      { details: { tensor: tensor.name } },
+    );
   }
 }
 

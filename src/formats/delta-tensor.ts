@@ -73,9 +73,15 @@ export function planeBytes(dtype: DType, { rows, cols }: MatrixShape): number {
   return rows * rowBytes(dtype, paddedCols(dtype, cols));
 }
 
-/** The part of a matrix that base and variant have in common, which its planes cover. */
-export function planeShape({ shape, extraRows }: PlanesTensor | UnchangedTensor): MatrixShape {
-  return { rows: shape[0]! - (extraRows?.count ?? 0), cols: shape[1]! };
+/** The shape of the base's tensor: the variant's without its extra rows. */
+export function baseShape({ shape, extraRows }: PlanesTensor | UnchangedTensor): readonly number[] {
+  return extraRows ? [shape[0]! - extraRows.count, shape[1]!] : shape;
+}
+
+/** What each plane of a tensor covers: the rows of the base. */
+export function planeShape(tensor: PlanesTensor): MatrixShape {
+  const [rows, cols] = baseShape(tensor);
+  return { rows: rows!, cols: cols! };
 }
 
 export function blobOfValue(name: string, dtype: FloatDType, shape: readonly number[], sha256: string): DeltaBlob {

@@ -83,14 +83,15 @@ function byteLevelTokenizer(
   if (!merges) throw new InvalidFile(metadata.path, 'its metadata lacks "tokenizer.ggml.merges"');
   const isLlama3 = pre === "llama-bpe";
   const tokenizer = {
+    version: "1.0",
     added_tokens: addedTokens(vocabulary),
     normalizer: pre === "qwen2" ? { type: "NFC" } : null,
     pre_tokenizer: { type: "Sequence", pretokenizers },
-    post_processor: null,
+    post_processor: postProcessor(metadata, vocabulary, { addBos: isLlama3 }),
     decoder: { type: "ByteLevel", add_prefix_space: true, trim_offsets: true, use_regex: true },
     model: { type: "BPE", vocab: tokenIds(vocabulary), merges, ignore_merges: isLlama3 },
   };
-  return { tokenizer, tokenizerConfig: tokenizerConfig(metadata, vocabulary, { addBos: isLlama3 }) };
+  return { tokenizer, tokenizerConfig: tokenizerConfig(metadata, vocabulary) };
 }
 
 function sentencePieceTokenizer(
@@ -100,6 +101,7 @@ function sentencePieceTokenizer(
   const addPrefixSpace = metadata.boolean("tokenizer.ggml.add_space_prefix") ?? true;
   const underline = "\u2581";
   const tokenizer = {
+    version: "1.0",
     added_tokens: addedTokens(vocabulary),
     normalizer: null,
     pre_tokenizer: {
@@ -108,7 +110,7 @@ function sentencePieceTokenizer(
       prepend_scheme: addPrefixSpace ? "first" : "never",
       split: false,
     },
-    post_processor: null,
+    post_processor: postProcessor(metadata, vocabulary, { addBos: true }),
     decoder: {
       type: "Sequence",
       decoders: [
@@ -127,10 +129,14 @@ function sentencePieceTokenizer(
       byte_fallback: true,
     },
   };
-  const config = tokenizerConfig(metadata, vocabulary, { addBos: true });
   return {
     tokenizer,
-    tokenizerConfig: { ...config, tokenizer_class: "LlamaTokenizer", legacy: false, add_prefix_space: addPrefixSpace },
+    tokenizerConfig: {
+      ...tokenizerConfig(metadata, vocabulary),
+      tokenizer_class: "LlamaTokenizer",
+      legacy: false,
+      add_prefix_space: addPrefixSpace,
+    },
   };
 }
 
@@ -169,11 +175,32 @@ function addedTokens({ tokens, types }: Vocabulary): Json[] {
   return added;
 }
 
-function tokenizerConfig(metadata: GgufMetadata, vocabulary: Vocabulary, defaults: { addBos: boolean }): Json {
+/** Puts the BOS and EOS tokens around a text, where the file asks for them. */
+function postProcessor(metadata: GgufMetadata, vocabulary: Vocabulary, defaults: { addBos: boolean }): Json {
+  const wanted = {
+    bos: metadata.boolean("tokenizer.ggml.add_bos_token") ?? defaults.addBos,
+    eos: metadata.boolean("tokenizer.ggml.add_eos_token") ?? false,
+  };
+  const used: Record<string, Json> = {};
+  const place = (role: keyof typeof wanted): Json[] => {
+    const token = wanted[role] ? tokenAt(metadata, vocabulary, role) : undefined;
+    if (token === undefined) return [];
+    used[token] = { id: token, ids: [vocabulary.tokens.indexOf(token)], tokens: [token] };
+    return [{ SpecialToken: { id: token, type_id: 0 } }];
+  };
+  const text = (id: "A" | "B") => ({ Sequence: { id, type_id: 0 } });
+  const [bos, eos] = [place("bos"), place("eos")];
+  return {
+    type: "TemplateProcessing",
+    single: [...bos, text("A"), ...eos],
+    pair: [...bos, text("A"), ...eos, text("B"), ...eos],
+    special_tokens: used,
+  };
+}
+
+function tokenizerConfig(metadata: GgufMetadata, vocabulary: Vocabulary): Json {
   const name = (role: string) => tokenAt(metadata, vocabulary, role) ?? null;
   return {
-    add_bos_token: metadata.boolean("tokenizer.ggml.add_bos_token") ?? defaults.addBos,
-    add_eos_token: metadata.boolean("tokenizer.ggml.add_eos_token") ?? false,
     bos_token: name("bos"),
     eos_token: name("eos"),
     unk_token: name("unknown"),

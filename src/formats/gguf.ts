@@ -92,7 +92,7 @@ function parseHeader(source: ByteSource, cursor: GgufCursor): GgufHeader {
   }
   const entries: TensorEntry[] = [];
   for (let index = 0; index < tensorCount; index++) entries.push(parseTensor(path, cursor));
-  return { metadata, tensors: placeTensors(source, entries, alignUp(cursor.offset, parseAlignment(path, metadata))) };
+  return { metadata, tensors: placeTensors(source, entries, cursor.offset, parseAlignment(path, metadata)) };
 }
 
 /** How each value type is read, by its number in the file; arrays are type 9. */
@@ -168,8 +168,10 @@ function parseAlignment(path: string, metadata: ReadonlyMap<string, GgufValue>):
 function placeTensors(
   source: ByteSource,
   entries: readonly TensorEntry[],
-  dataStart: number,
+  tableEnd: number,
+  alignment: number,
 ): ReadonlyMap<string, GgufTensor> {
+  const dataStart = alignUp(tableEnd, alignment);
   const tensors = new Map<string, GgufTensor>();
   let end = dataStart;
   for (const entry of [...entries].sort((a, b) => a.relativeOffset - b.relativeOffset)) {
@@ -178,6 +180,9 @@ function placeTensors(
     const offset = dataStart + entry.relativeOffset;
     const byteLength = tensorBytes(dtype, shape);
     if (tensors.has(name)) throw fail(`it has two tensors called "${name}"`);
+    if (entry.relativeOffset % alignment !== 0) {
+      throw fail(`tensor "${name}" has offset ${entry.relativeOffset}, which is not a multiple of ${alignment}`);
+    }
     if (offset < end)
       throw fail(`tensor "${name}" begins at byte ${offset}, inside the tensor before it, which ends at ${end}`);
     end = offset + byteLength;

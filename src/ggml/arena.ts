@@ -35,29 +35,40 @@ export class Arena implements Disposable {
    */
   constructor(device: Device, specs: readonly TensorSpec[], options: { repack?: boolean } = {}) {
     const { base } = device.library;
+    // Whatever can be wrong with the specs throws here, before anything native exists.
+    const forms = specs.map(({ name, dtype, shape }) => {
+      const extents = extentsOf(shape);
+      return { name, dtype, extents, strides: contiguousStrides(dtype, extents) };
+    });
+    assert(new Set(forms.map(({ name }) => name)).size === forms.length, "two tensors of an arena have one name");
+    const bufferType = options.repack ? device.repackBufferType : device.defaultBufferType;
+    assert(bufferType !== undefined, "repack was asked of a device that has no such buffers");
+
     this.#device = device;
-    const context = base.init({ mem_size: base.tensorOverhead() * (specs.length + 1), mem_buffer: null, no_alloc: true });
+    const context = base.init({
+      mem_size: base.tensorOverhead() * (specs.length + 1),
+      mem_buffer: null,
+      no_alloc: true,
+    });
     if (!context) throw new NativeError(`Cannot describe ${specs.length} tensors: out of host memory`);
     this.#context = context;
     const tensors = new Map<string, Tensor>();
-    for (const { name, dtype, shape } of specs) {
-      const extents = extentsOf(shape);
-      contiguousStrides(dtype, extents); // throws when a row does not fill whole blocks, which ggml would abort on
-      const pointer = base.newTensor(context, dtypes[dtype].id, 4, BigInt64Array.from(extents, BigInt));
-      base.setName(pointer, name.slice(-63));
-      assert(!tensors.has(name), `tensor ${name} is allocated twice`);
-      tensors.set(name, new Tensor(base, { name, dtype, extents, pointer }));
+    for (const form of forms) {
+      const pointer = base.newTensor(context, dtypes[form.dtype].id, 4, BigInt64Array.from(form.extents, BigInt));
+      base.setName(pointer, form.name.slice(-63));
+      tensors.set(form.name, new Tensor(base, { ...form, pointer }));
     }
     this.tensors = tensors;
-    const bufferType = options.repack ? device.repackBufferType : device.defaultBufferType;
-    assert(bufferType !== undefined, "repack was asked of a device that has no such buffers");
     this.#buffer = specs.length > 0 ? base.allocContext(context, bufferType) : null;
     if (specs.length > 0 && !this.#buffer) {
       base.free(context);
       const bytes = [...tensors.values()].reduce((sum, tensor) => sum + tensor.byteLength, 0);
-      throw new NativeError(`Cannot allocate ${formatBytes(bytes)} on ${device.description} for ${specs.length} tensors`, {
-        details: { bytes },
-      });
+      throw new NativeError(
+        `Cannot allocate ${formatBytes(bytes)} on ${device.description} for ${specs.length} tensors`,
+        {
+          details: { bytes },
+        },
+      );
     }
     this.byteLength = this.#buffer ? base.bufferSize(this.#buffer) : 0;
     this.isHost = this.#buffer !== null && !options.repack && base.bufferIsHost(this.#buffer);

@@ -35,11 +35,15 @@ export class Device implements Disposable {
   static open(options: { kind?: DeviceKind; threads?: number } = {}): Device {
     const kind = options.kind ?? "cpu";
     const library = openLibrary(kind);
-    const pointers = Array.from({ length: library.registry.deviceCount() }, (_, index) => library.registry.device(index));
+    const pointers = Array.from({ length: library.registry.deviceCount() }, (_, index) =>
+      library.registry.device(index),
+    );
     const pointer = pointers.find((device) => (library.base.deviceType(device) === deviceTypeCpu) === (kind === "cpu"));
     if (pointer === undefined) {
       const names = pointers.map((device) => library.base.deviceName(device)).join(", ");
-      throw new NativeError(`Cannot compute on ${kind}: its library opened but found no device (it has ${names}); is a driver installed?`);
+      throw new NativeError(
+        `Cannot compute on ${kind}: its library opened but found no device (it has ${names}); is a driver installed?`,
+      );
     }
     return new Device(kind, library, pointer, options.threads ?? availableParallelism());
   }

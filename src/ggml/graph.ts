@@ -1,13 +1,19 @@
 import { type DType, dtypes, KindredError, NativeError } from "../core/index.js";
 import { assert } from "../util/index.js";
 import type { Device } from "./device.js";
+import type { GraphMemory } from "./graph-memory.js";
 import type { BaseFunctions, Pointer } from "./signatures.js";
 import { type Extents, extentsOf, type ShapeLike, Tensor } from "./tensor.js";
 
 /** An operation was given tensors that do not fit it. Thrown before ggml, which would end the process, sees them. */
 export class GraphError extends KindredError {
   constructor(op: string, problem: string, tensors: readonly Tensor[]) {
-    super("graph_error", 500, `Cannot build ${op}: ${problem}${tensors.length > 0 ? `; got ${tensors.map(String).join(" and ")}` : ""}`, { details: { op } });
+    super(
+      "graph_error",
+      500,
+      `Cannot build ${op}: ${problem}${tensors.length > 0 ? `; got ${tensors.map(String).join(" and ")}` : ""}`,
+      { details: { op } },
+    );
   }
 }
 
@@ -57,7 +63,11 @@ export class Graph implements Disposable {
   /** Memory to be written before each `compute`. */
   input(name: string, dtype: DType, shape: ShapeLike): Tensor {
     const extents = extentsOf(shape);
-    this.#require("input", extents[0] % dtypes[dtype].blockSize === 0, `a row of ${extents[0]} does not fill ${dtype} blocks`);
+    this.#require(
+      "input",
+      extents[0] % dtypes[dtype].blockSize === 0,
+      `a row of ${extents[0]} does not fill ${dtype} blocks`,
+    );
     return this.#node(name, [], { dtype, extents }, (base, context) => {
       const pointer = base.newTensor(context, dtypes[dtype].id, 4, BigInt64Array.from(extents, BigInt));
       base.setInput(pointer);
@@ -111,8 +121,11 @@ export class Graph implements Disposable {
     const [columns, rows] = x.extents;
     const input = this.reshape(x, [columns, 1, rows]);
     const table = this.reshape(ids, [1, rows]);
-    const product = this.#node("mulMatId", [pool, input, table], { extents: [pool.extents[1], 1, rows, 1] }, (base, c) =>
-      base.mulMatId(c, pool.pointer, input.pointer, table.pointer),
+    const product = this.#node(
+      "mulMatId",
+      [pool, input, table],
+      { extents: [pool.extents[1], 1, rows, 1] },
+      (base, c) => base.mulMatId(c, pool.pointer, input.pointer, table.pointer),
     );
     return this.reshape(product, [pool.extents[1], rows]);
   }
@@ -132,7 +145,13 @@ export class Graph implements Disposable {
   /** Rows of a by number: a `[n, count]`, rows `[m]` i32, each below count. → `[n, m]` f32 */
   getRows(a: Tensor, rows: Tensor): Tensor {
     this.#require("getRows", isMatrix(a) && !isInteger(a), "a must be a matrix of real numbers", a, rows);
-    this.#require("getRows", rows.dtype === "i32" && isVectorOf(rows, rows.extents[0]), "rows must be i32 numbers", a, rows);
+    this.#require(
+      "getRows",
+      rows.dtype === "i32" && isVectorOf(rows, rows.extents[0]),
+      "rows must be i32 numbers",
+      a,
+      rows,
+    );
     return this.#node("getRows", [a, rows], { extents: [a.extents[0], rows.extents[0], 1, 1] }, (base, c) =>
       base.getRows(c, a.pointer, rows.pointer),
     );
@@ -142,7 +161,13 @@ export class Graph implements Disposable {
   setRows(a: Tensor, b: Tensor, rows: Tensor): Tensor {
     this.#require("setRows", rows.dtype === "i64" && isVectorOf(rows, b.extents[1]), "one i64 number a row", b, rows);
     this.#require("setRows", !isInteger(a) && b.dtype === "f32", "a must be real numbers and b f32", a, b);
-    this.#require("setRows", a.extents[0] === b.extents[0] && isMatrix(a) && isMatrix(b), "rows differ in length", a, b);
+    this.#require(
+      "setRows",
+      a.extents[0] === b.extents[0] && isMatrix(a) && isMatrix(b),
+      "rows differ in length",
+      a,
+      b,
+    );
     return this.#node("setRows", [a, b, rows], { dtype: a.dtype, extents: a.extents, strides: a.strides }, (base, c) =>
       base.setRows(c, a.pointer, b.pointer, rows.pointer),
     );
@@ -177,7 +202,9 @@ export class Graph implements Disposable {
     const [e0, e1, e2, e3] = extents;
     const fits = e0 * e1 * e2 * e3 === x.elements && e0 % dtypes[x.dtype].blockSize === 0;
     this.#require("reshape", fits && x.isContiguous, `cannot become [${shape}]`, x);
-    return this.#node("reshape", [x], { dtype: x.dtype, extents }, (base, c) => base.reshape(c, x.pointer, e0, e1, e2, e3));
+    return this.#node("reshape", [x], { dtype: x.dtype, extents }, (base, c) =>
+      base.reshape(c, x.pointer, e0, e1, e2, e3),
+    );
   }
 
   /** A window on x: its shape, its strides in bytes beyond the first dimension, and where it starts. */
@@ -187,13 +214,22 @@ export class Graph implements Disposable {
     const [e0, e1, e2, e3] = extents;
     const { blockSize, blockBytes } = dtypes[x.dtype];
     const row = x.strides[1];
-    const [nb1, nb2, nb3] = [window.strides?.[0] ?? row, window.strides?.[1] ?? row * e1, window.strides?.[2] ?? row * e1 * e2];
+    const [nb1, nb2, nb3] = [
+      window.strides?.[0] ?? row,
+      window.strides?.[1] ?? row * e1,
+      window.strides?.[2] ?? row * e1 * e2,
+    ];
     this.#require("view", e0 % blockSize === 0, `[${shape}] does not fill blocks`, x);
     const rowEnd = (e0 / blockSize) * blockBytes;
     const end = offset + rowEnd + (e1 - 1) * nb1 + (e2 - 1) * nb2 + (e3 - 1) * nb3;
     // ggml counts a window's elements as if they had no overlap, so one that repeats rows may not fit either.
     const packedEnd = offset + rowEnd * e1 * e2 * e3;
-    this.#require("view", offset >= 0 && Math.max(end, packedEnd) <= x.byteLength, `[${shape}] at ${offset} reaches outside`, x);
+    this.#require(
+      "view",
+      offset >= 0 && Math.max(end, packedEnd) <= x.byteLength,
+      `[${shape}] at ${offset} reaches outside`,
+      x,
+    );
     return this.#node("view", [x], { dtype: x.dtype, extents, strides: [x.strides[0], nb1, nb2, nb3] }, (base, c) =>
       base.view(c, x.pointer, e0, e1, e2, e3, nb1, nb2, nb3, offset),
     );
@@ -233,13 +269,37 @@ export class Graph implements Disposable {
   rope(x: Tensor, positions: Tensor, rope: Rope): Tensor {
     const { factors } = rope;
     this.#require("rope", x.dtype === "f32" && x.extents[3] === 1, "x must be f32 of up to three dimensions", x);
-    this.#require("rope", positions.dtype === "i32" && isVectorOf(positions, x.extents[2]), "one i32 position a row", x, positions);
+    this.#require(
+      "rope",
+      positions.dtype === "i32" && isVectorOf(positions, x.extents[2]),
+      "one i32 position a row",
+      x,
+      positions,
+    );
     this.#require("rope", rope.dims <= x.extents[0] && rope.dims % 2 === 0, `cannot rotate ${rope.dims} dimensions`, x);
     const hasFactors = !factors || (factors.dtype === "f32" && isVectorOf(factors, rope.dims / 2));
-    this.#require("rope", hasFactors, `one f32 factor for each two of ${rope.dims} dimensions`, x, ...(factors ? [factors] : []));
+    this.#require(
+      "rope",
+      hasFactors,
+      `one f32 factor for each two of ${rope.dims} dimensions`,
+      x,
+      ...(factors ? [factors] : []),
+    );
     return this.#node("rope", [x, positions, ...(factors ? [factors] : [])], { extents: x.extents }, (base, c) =>
       base.rope(
-        c, x.pointer, positions.pointer, factors?.pointer ?? null, rope.dims, ropeHalves, 0, rope.base, rope.scale, 0, 1, 32, 1,
+        c,
+        x.pointer,
+        positions.pointer,
+        factors?.pointer ?? null,
+        rope.dims,
+        ropeHalves,
+        0,
+        rope.base,
+        rope.scale,
+        0,
+        1,
+        32,
+        1,
       ),
     );
   }
@@ -250,9 +310,29 @@ export class Graph implements Disposable {
    */
   attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, scale: number): Tensor {
     const [headDim, rows, heads, sequences] = q.extents;
-    this.#require("attend", q.dtype === "f32" && !isInteger(k) && k.dtype === v.dtype, "f32 queries over keys and values alike", q, k, v);
-    this.#require("attend", String(k.extents) === String(v.extents) && k.extents[0] === headDim, "keys and values differ", q, k, v);
-    this.#require("attend", k.extents[3] === sequences && heads % k.extents[2] === 0, "heads or sequences do not match", q, k);
+    this.#require(
+      "attend",
+      q.dtype === "f32" && !isInteger(k) && k.dtype === v.dtype,
+      "f32 queries over keys and values alike",
+      q,
+      k,
+      v,
+    );
+    this.#require(
+      "attend",
+      String(k.extents) === String(v.extents) && k.extents[0] === headDim,
+      "keys and values differ",
+      q,
+      k,
+      v,
+    );
+    this.#require(
+      "attend",
+      k.extents[3] === sequences && heads % k.extents[2] === 0,
+      "heads or sequences do not match",
+      q,
+      k,
+    );
     const maskFits = String(mask.extents) === String([k.extents[1], rows, 1, sequences]) && mask.isContiguous;
     this.#require("attend", mask.dtype === "f16" && maskFits, "mask does not match", q, k, mask);
     return this.#node("attend", [q, k, v, mask], { extents: [headDim, heads, rows, sequences] }, (base, c) =>
@@ -273,10 +353,12 @@ export class Graph implements Disposable {
       const node = base.graphNode(this.#graph, index);
       if (!base.deviceSupportsOp(this.#device.device, node)) {
         const op = base.opDesc(node);
-        throw new NativeError(`${this.#device.description} cannot run operation ${index} of the step, ${op}`, { details: { op } });
+        throw new NativeError(`${this.#device.description} cannot run operation ${index} of the step, ${op}`, {
+          details: { op },
+        });
       }
     }
-    if (!base.graphAllocatorAlloc(memory.pointer, this.#graph)) {
+    if (!memory.place(this.#graph)) {
       throw new NativeError(`Cannot allocate the memory of a step on ${this.#device.description}`);
     }
     this.#allocated = true;
@@ -291,7 +373,9 @@ export class Graph implements Disposable {
     assert(this.#allocated, "a graph is computed before it was allocated");
     const status = this.#device.library.base.compute(this.#device.backend, this.#graph);
     if (status !== 0) {
-      throw new NativeError(`A step on ${this.#device.description} ended with status ${status} (${statusNames[status] ?? "unknown"})`);
+      throw new NativeError(
+        `A step on ${this.#device.description} ended with status ${status} (${statusNames[status] ?? "unknown"})`,
+      );
     }
   }
 
@@ -303,10 +387,20 @@ export class Graph implements Disposable {
   }
 
   // ggml aborts when a context or a graph is full, so there is room for a tensor before it hears of it.
-  #node(op: string, operands: readonly Tensor[], form: TensorForm, build: (base: BaseFunctions, context: Pointer) => Pointer): Tensor {
+  #node(
+    op: string,
+    operands: readonly Tensor[],
+    form: TensorForm,
+    build: (base: BaseFunctions, context: Pointer) => Pointer,
+  ): Tensor {
     const { base } = this.#device.library;
     for (const { pointer } of operands) this.#tensors.add(pointer);
-    this.#require(op, this.#tensors.size < this.#tensorsMax, `the graph is full with ${this.#tensorsMax} tensors`, ...operands);
+    this.#require(
+      op,
+      this.#tensors.size < this.#tensorsMax,
+      `the graph is full with ${this.#tensorsMax} tensors`,
+      ...operands,
+    );
     const pointer = build(base, this.#context);
     this.#tensors.add(pointer);
     return new Tensor(base, { name: op, dtype: "f32", ...form, pointer });
@@ -322,7 +416,13 @@ export class Graph implements Disposable {
 
   #repeats(op: string, a: Tensor, b: Tensor): void {
     this.#require(op, a.dtype === "f32" && b.dtype === "f32", "both must be f32", a, b);
-    this.#require(op, a.extents.every((extent, d) => extent % b.extents[d]! === 0), "shapes do not fit", a, b);
+    this.#require(
+      op,
+      a.extents.every((extent, d) => extent % b.extents[d]! === 0),
+      "shapes do not fit",
+      a,
+      b,
+    );
   }
 
   #factors(op: string, w: Tensor, x: Tensor): void {
@@ -345,26 +445,3 @@ interface TensorForm {
 const isInteger = ({ dtype }: Tensor) => dtype === "i32" || dtype === "i64";
 const isMatrix = ({ extents }: Tensor) => extents[2] === 1 && extents[3] === 1;
 const isVectorOf = (tensor: Tensor, length: number) => tensor.elements === length && tensor.extents[0] === length;
-
-/** The memory that intermediate results share, from one graph to the next. It grows to the largest graph and stays. */
-export class GraphMemory implements Disposable {
-  readonly pointer: Pointer;
-  readonly #device: Device;
-  readonly #adoption: { release(): void };
-  #disposed = false;
-
-  constructor(device: Device) {
-    const pointer = device.library.base.graphAllocatorNew(device.defaultBufferType);
-    if (!pointer) throw new NativeError(`Cannot make a graph allocator on ${device.description}`);
-    this.pointer = pointer;
-    this.#device = device;
-    this.#adoption = device.adopt(this);
-  }
-
-  [Symbol.dispose](): void {
-    if (this.#disposed) return;
-    this.#disposed = true;
-    this.#adoption.release();
-    this.#device.library.base.graphAllocatorFree(this.pointer);
-  }
-}

@@ -1,6 +1,7 @@
 export { Arena, type TensorSpec } from "./arena.js";
 export { Device } from "./device.js";
-export { Graph, GraphError, GraphMemory, type Rope } from "./graph.js";
+export { Graph, GraphError, type Rope } from "./graph.js";
+export { GraphMemory } from "./graph-memory.js";
 export { type DeviceKind, isInstalled } from "./library.js";
 export { fromFloat32, toFloat32 } from "./quantize.js";
 export { Tensor } from "./tensor.js";

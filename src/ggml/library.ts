@@ -64,13 +64,16 @@ export function openLibrary(kind: DeviceKind): Library {
   const base = bindBase(loadShared(folder, /^(lib)?ggml-base\.(so|dylib|dll)$/));
   const version = base.version();
   if (version !== expectedVersion) {
-    throw new NativeError(`Cannot use ggml ${version} in ${folder}: this version of kindred was written for ${expectedVersion}`);
+    throw new NativeError(
+      `Cannot use ggml ${version} in ${folder}: this version of kindred was written for ${expectedVersion}`,
+    );
   }
   const registry = bindRegistry(loadShared(folder, /^(lib)?ggml(\.(cuda|vulkan|metal))?(\.v[\d.]+)?\.(so|dylib|dll)$/));
   const log = captureLog(base);
   registry.loadAllFromPath(folder);
   log.stop();
-  if (registry.deviceCount() === 0) throw new NativeError(`No ggml backend in ${folder} runs on this machine: ${log.text()}`);
+  if (registry.deviceCount() === 0)
+    throw new NativeError(`No ggml backend in ${folder} runs on this machine: ${log.text()}`);
   opened = { folder, base, registry, version };
   return opened;
 }
@@ -80,14 +83,17 @@ export function loadedLibrary(): Library {
   return opened ?? openLibrary("cpu");
 }
 
-/** Keeps ggml from writing to stderr while a library is opened; its words go into the error if there is one. */
+/**
+ * Collects what ggml has to say while a library or device is opened, for the error if there is one. From then on ggml is silent:
+ * what it would write to stderr is chatter, or what a typed error says already.
+ */
 export function captureLog(base: BaseFunctions): { stop(): void; text(): string } {
   const lines: string[] = [];
   const callback = koffi.register((_level: number, text: string) => void lines.push(text), logCallbackType);
   base.logSet(callback, null);
   return {
     stop: () => {
-      base.logSet(null, null);
+      base.logSet(base.silence, null);
       koffi.unregister(callback);
     },
     text: () => lines.join("").trim(),

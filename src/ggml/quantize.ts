@@ -6,14 +6,17 @@ const halfTables = new Map<DType, Float32Array>();
 const dequantizers = new Map<DType, (from: Uint8Array, to: Float32Array, elements: number) => void>();
 
 /**
- * Stored bytes → numbers, for every dtype: block types by ggml's own rows, 16-bit floats by table.
+ * Stored bytes → numbers, for every dtype of weights: block types by ggml's own rows, 16-bit floats by table.
  *
  * @param elements must fill whole blocks of `dtype`; `bytes` holds exactly that many
  */
 export function toFloat32(dtype: DType, bytes: Uint8Array, elements: number): Float32Array {
   if (bytes.byteLength !== rowBytes(dtype, elements)) {
-    throw new RangeError(`${elements} elements of ${dtype} are ${rowBytes(dtype, elements)} bytes, got ${bytes.byteLength}`);
+    throw new RangeError(
+      `${elements} elements of ${dtype} are ${rowBytes(dtype, elements)} bytes, got ${bytes.byteLength}`,
+    );
   }
+  refuseIntegers(dtype);
   if (dtype === "f32") return new Float32Array(ownBuffer(bytes), 0, elements);
   const values = new Float32Array(elements);
   if (dtype === "f16" || dtype === "bf16") {
@@ -37,14 +40,21 @@ export function toFloat32(dtype: DType, bytes: Uint8Array, elements: number): Fl
  * @param values rows of `rowLength`, one after the other
  */
 export function fromFloat32(dtype: DType, values: Float32Array, rowLength: number): Uint8Array {
+  refuseIntegers(dtype);
   if (values.length % rowLength !== 0) throw new RangeError(`${values.length} values are not rows of ${rowLength}`);
   const rows = values.length / rowLength;
   const bytes = new Uint8Array(rowBytes(dtype, rowLength) * rows);
   const written = loadedLibrary().base.quantize(dtypes[dtype].id, values, bytes, 0, rows, rowLength, null);
   if (Number(written) !== bytes.byteLength) {
-    throw new NativeError(`ggml wrote ${written} bytes for ${rows} rows of ${rowLength} in ${dtype}, expected ${bytes.byteLength}`);
+    throw new NativeError(
+      `ggml wrote ${written} bytes for ${rows} rows of ${rowLength} in ${dtype}, expected ${bytes.byteLength}`,
+    );
   }
   return bytes;
+}
+
+function refuseIntegers(dtype: DType): void {
+  if (dtype === "i32" || dtype === "i64") throw new RangeError(`${dtype} holds whole numbers, not weights`);
 }
 
 function halfTable(dtype: "f16" | "bf16"): Float32Array {

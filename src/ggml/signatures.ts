@@ -26,6 +26,8 @@ export type ThreadpoolParams = object;
 /** Functions of libggml-base: tensors, graphs, buffers, and calls that dispatch to a backend. */
 export interface BaseFunctions {
   version(): string;
+  /** A native function that may be set as log callback, from whatever thread it is called, and says nothing. */
+  readonly silence: Pointer;
   logSet(callback: unknown, userData: null): void;
   init(params: { mem_size: number; mem_buffer: null; no_alloc: boolean }): Pointer | null;
   free(context: Pointer): void;
@@ -53,14 +55,45 @@ export interface BaseFunctions {
   swigluSplit(c: Pointer, a: Pointer, b: Pointer): Pointer;
   concat(c: Pointer, a: Pointer, b: Pointer, dimension: number): Pointer;
   pad(c: Pointer, a: Pointer, p0: number, p1: number, p2: number, p3: number): Pointer;
-  view(c: Pointer, a: Pointer, e0: number, e1: number, e2: number, e3: number, nb1: number, nb2: number, nb3: number, offset: number): Pointer;
+  view(
+    c: Pointer,
+    a: Pointer,
+    e0: number,
+    e1: number,
+    e2: number,
+    e3: number,
+    nb1: number,
+    nb2: number,
+    nb3: number,
+    offset: number,
+  ): Pointer;
   reshape(c: Pointer, a: Pointer, e0: number, e1: number, e2: number, e3: number): Pointer;
   permute(c: Pointer, a: Pointer, x0: number, x1: number, x2: number, x3: number): Pointer;
   rope(
-    c: Pointer, a: Pointer, positions: Pointer, factors: Pointer | null, dims: number, mode: number, originalContext: number,
-    base: number, scale: number, extFactor: number, attnFactor: number, betaFast: number, betaSlow: number,
+    c: Pointer,
+    a: Pointer,
+    positions: Pointer,
+    factors: Pointer | null,
+    dims: number,
+    mode: number,
+    originalContext: number,
+    base: number,
+    scale: number,
+    extFactor: number,
+    attnFactor: number,
+    betaFast: number,
+    betaSlow: number,
   ): Pointer;
-  flashAttention(c: Pointer, q: Pointer, k: Pointer, v: Pointer, mask: Pointer, scale: number, maxBias: number, softcap: number): Pointer;
+  flashAttention(
+    c: Pointer,
+    q: Pointer,
+    k: Pointer,
+    v: Pointer,
+    mask: Pointer,
+    scale: number,
+    maxBias: number,
+    softcap: number,
+  ): Pointer;
 
   allocContext(context: Pointer, bufferType: Pointer): Pointer | null;
   bufferFree(buffer: Pointer): void;
@@ -86,7 +119,15 @@ export interface BaseFunctions {
   procAddress(registry: Pointer, name: string): Pointer | null;
   threadpoolParamsDefault(threads: number): ThreadpoolParams;
 
-  quantize(type: number, from: Float32Array, to: Uint8Array, start: number, rows: number, rowLength: number, importance: null): number;
+  quantize(
+    type: number,
+    from: Float32Array,
+    to: Uint8Array,
+    start: number,
+    rows: number,
+    rowLength: number,
+    importance: null,
+  ): number;
   dequantize(type: string): (from: Uint8Array, to: Float32Array, elements: number) => void;
 }
 
@@ -110,6 +151,8 @@ export function bindBase(lib: LibraryHandle): BaseFunctions {
   const f = lib.func.bind(lib);
   return {
     version: f("ggml_version", "str", []),
+    // Any function without effects will do; this one looks up a name by a small number, which a log level is.
+    silence: lib.symbol("ggml_type_name"),
     logSet: f("ggml_log_set", "void", [logCallbackType, P]),
     init: f("ggml_init", P, [initParams]),
     free: f("ggml_free", "void", [P]),
@@ -137,10 +180,35 @@ export function bindBase(lib: LibraryHandle): BaseFunctions {
     swigluSplit: f("ggml_swiglu_split", P, [P, P, P]),
     concat: f("ggml_concat", P, [P, P, P, "int"]),
     pad: f("ggml_pad", P, [P, P, "int", "int", "int", "int"]),
-    view: f("ggml_view_4d", P, [P, P, "int64_t", "int64_t", "int64_t", "int64_t", "size_t", "size_t", "size_t", "size_t"]),
+    view: f("ggml_view_4d", P, [
+      P,
+      P,
+      "int64_t",
+      "int64_t",
+      "int64_t",
+      "int64_t",
+      "size_t",
+      "size_t",
+      "size_t",
+      "size_t",
+    ]),
     reshape: f("ggml_reshape_4d", P, [P, P, "int64_t", "int64_t", "int64_t", "int64_t"]),
     permute: f("ggml_permute", P, [P, P, "int", "int", "int", "int"]),
-    rope: f("ggml_rope_ext", P, [P, P, P, P, "int", "int", "int", "float", "float", "float", "float", "float", "float"]),
+    rope: f("ggml_rope_ext", P, [
+      P,
+      P,
+      P,
+      P,
+      "int",
+      "int",
+      "int",
+      "float",
+      "float",
+      "float",
+      "float",
+      "float",
+      "float",
+    ]),
     flashAttention: f("ggml_flash_attn_ext", P, [P, P, P, P, P, "float", "float", "float"]),
 
     allocContext: f("ggml_backend_alloc_ctx_tensors_from_buft", P, [P, P]),

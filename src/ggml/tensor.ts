@@ -10,6 +10,8 @@ export type ShapeLike = readonly number[];
 
 export function extentsOf(shape: ShapeLike): Extents {
   assert(shape.length >= 1 && shape.length <= 4, `a tensor has one to four dimensions, got ${shape.length}`);
+  const isExtent = (extent: number) => Number.isInteger(extent) && extent > 0;
+  assert(shape.every(isExtent), `extents are positive whole numbers, got [${shape}]`);
   return [shape[0]!, shape[1] ?? 1, shape[2] ?? 1, shape[3] ?? 1];
 }
 
@@ -32,7 +34,10 @@ export class Tensor {
   readonly pointer: Pointer;
   readonly #base: BaseFunctions;
 
-  constructor(base: BaseFunctions, init: { name: string; dtype: DType; extents: Extents; strides?: Extents; pointer: Pointer }) {
+  constructor(
+    base: BaseFunctions,
+    init: { name: string; dtype: DType; extents: Extents; strides?: Extents; pointer: Pointer },
+  ) {
     this.#base = base;
     this.name = init.name;
     this.dtype = init.dtype;

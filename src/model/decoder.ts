@@ -75,34 +75,34 @@ export function decode(g: Graph, state: DecoderState, step: StepInputs): StepOut
   const project = (x: Tensor, layer: Linear) => linear(g, x, layer, pools, step.variants);
   const norm = (x: Tensor, scale: Vector) => g.mul(g.rmsNorm(x, eps), perRow(g, scale, pools, step.variants));
   const headNorm = (x: Tensor, scale: Vector) => {
-    const perHead = perRow(g, scale, pools, step.variants);                       // [headDim] or [headDim, n]
+    const perHead = perRow(g, scale, pools, step.variants); // [headDim] or [headDim, n]
     return g.mul(g.rmsNorm(x, eps), perHead.extents[1] > 1 ? g.reshape(perHead, [headDim, 1, rows]) : perHead);
   };
 
-  let x = embed(g, state, step);                                                  // [hidden, n]
+  let x = embed(g, state, step); // [hidden, n]
   for (let index = 0; index < config.layers; index++) {
     const layer = layerOf(weights, index);
-    const h = norm(x, layer.attentionNorm);                                       // [hidden, n]
+    const h = norm(x, layer.attentionNorm); // [hidden, n]
     let q = g.reshape(project(h, layer.q), [headDim, heads, rows]);
     let k = g.reshape(project(h, layer.k), [headDim, kvHeads, rows]);
-    const v = project(h, layer.v);                                                // [headDim * kvHeads, n]
+    const v = project(h, layer.v); // [headDim * kvHeads, n]
     if (layer.qNorm) q = headNorm(q, layer.qNorm);
     if (layer.kNorm) k = headNorm(k, layer.kNorm);
-    q = g.rope(q, step.positions, rope);                                          // [headDim, heads, n]
-    k = g.rope(k, step.positions, rope);                                          // [headDim, kvHeads, n]
+    q = g.rope(q, step.positions, rope); // [headDim, heads, n]
+    k = g.rope(k, step.positions, rope); // [headDim, kvHeads, n]
     g.expand(g.setRows(cache.keys(index), g.reshape(k, [headDim * kvHeads, rows]), step.cells));
     g.expand(g.setRows(cache.values(index), v, step.cells));
     const a = attention(g, config, cache, index, g.reshape(q, [headDim * heads, rows]), step);
-    x = g.add(x, project(a, layer.o));                                            // [hidden, n]
+    x = g.add(x, project(a, layer.o)); // [hidden, n]
     const f = norm(x, layer.feedForwardNorm);
     x = g.add(x, project(g.swiglu(project(f, layer.gate), project(f, layer.up)), layer.down));
   }
 
-  x = g.getRows(x, step.outputRows);                                              // [hidden, m]
+  x = g.getRows(x, step.outputRows); // [hidden, m]
   const finalNorm = perRow(g, vectorOf(weights, "model.norm.weight"), pools, step.outputVariants);
   x = g.mul(g.rmsNorm(x, eps), finalNorm);
   const head = { name: headName(config), weight: weights.get(headName(config)), bias: undefined };
-  const logits = linear(g, x, head, pools, step.outputVariants);                  // [vocabulary, m]
+  const logits = linear(g, x, head, pools, step.outputVariants); // [vocabulary, m]
   const extraPool = pools?.extraRows(headName(config));
   const extraLogits =
     step.extraOutput && extraPool
@@ -158,7 +158,7 @@ function attention(g: Graph, config: ModelConfig, cache: KvCache, layer: number,
         offset: group.firstRegion * regionStride,
       });
     };
-    const q4 = g.permute(queries, [0, 2, 1, 3]);                                  // [headDim, rows, heads, sequences]
+    const q4 = g.permute(queries, [0, 2, 1, 3]); // [headDim, rows, heads, sequences]
     const out = g.attend(q4, cells(cache.keys(layer)), cells(cache.values(layer)), group.mask, scale);
     const flat = g.reshape(out, [headDim * heads, count]);
     joined = joined ? g.appendRows(joined, flat) : flat;

@@ -41,10 +41,18 @@ export class DeltaPools implements Disposable {
       for (const [dtype, names] of layout.matrices) {
         if (!names.has(parameter.name)) continue;
         const [rows, columns] = parameter.shape as [number, number];
-        specs.push({ name: poolName(parameter.name, dtype), dtype, shape: [paddedCols(dtype, columns), rows, layout.slots.get(dtype)!] });
+        specs.push({
+          name: poolName(parameter.name, dtype),
+          dtype,
+          shape: [paddedCols(dtype, columns), rows, layout.slots.get(dtype)!],
+        });
       }
       if (parameter.kind !== "linear" && layout.extraRows > 0) {
-        specs.push({ name: extraName(parameter.name), dtype: "f32", shape: [config.hiddenSize, layout.extraRows, layout.variants] });
+        specs.push({
+          name: extraName(parameter.name),
+          dtype: "f32",
+          shape: [config.hiddenSize, layout.extraRows, layout.variants],
+        });
       }
     }
     this.#arena = new Arena(device, specs);

@@ -12,7 +12,11 @@ export class KvCache implements Disposable {
   readonly byteLength: number;
   readonly #arena: Arena;
 
-  constructor(device: Device, config: ModelConfig, options: { contextLength: number; regions: number; dtype?: "f16" | "f32" }) {
+  constructor(
+    device: Device,
+    config: ModelConfig,
+    options: { contextLength: number; regions: number; dtype?: "f16" | "f32" },
+  ) {
     this.contextLength = options.contextLength;
     this.regions = options.regions;
     this.dtype = options.dtype ?? "f16";

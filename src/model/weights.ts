@@ -1,14 +1,26 @@
-import { type DType, dtypes, type ModelConfig, type Parameter, parametersOf } from "../core/index.js";
+import { type DType, dtypes, elementCount, type ModelConfig, type Parameter, parametersOf } from "../core/index.js";
 import type { Checkpoint } from "../formats/index.js";
 import { Arena, type Device, fromFloat32, type Tensor, toFloat32 } from "../ggml/index.js";
 import { assert } from "../util/index.js";
 import { ropeFactors } from "./rope.js";
 
 /**
- * How the base's matrices are held. "auto" is the fastest form that is lossless enough: q8_0 for checkpoints in 16 or 32 bits,
- * and as stored for a GGUF that is quantised already.
+ * How the base's matrices are held. "auto" is the fastest form that is lossless enough, by measured KL: a quantised GGUF as it is
+ * stored, q8_0 for large checkpoints, and 16 bits for small ones, which lose more by rounding and have little to gain.
  */
-export type BaseDType = "auto" | "f32" | "f16" | "bf16" | "q8_0" | "q4_0" | "q4_1" | "q5_0" | "q5_1" | "q4_k" | "q5_k" | "q6_k";
+export type BaseDType =
+  | "auto"
+  | "f32"
+  | "f16"
+  | "bf16"
+  | "q8_0"
+  | "q4_0"
+  | "q4_1"
+  | "q5_0"
+  | "q5_1"
+  | "q4_k"
+  | "q5_k"
+  | "q6_k";
 
 export interface LoadProgress {
   readonly bytesDone: number;
@@ -41,7 +53,10 @@ export class Weights implements Disposable {
   ): Promise<Weights> {
     const { config } = checkpoint;
     const parameters = parametersOf(config);
-    const target = new Map(parameters.map((p) => [p.name, storageDType(p, stored(checkpoint, p).dtype, options.dtype ?? "auto")]));
+    const modelParameters = parameters.reduce((sum, { shape }) => sum + elementCount(shape), 0);
+    const dtypeOf = (p: Parameter) =>
+      storageDType(p, { storedAs: stored(checkpoint, p).dtype, asked: options.dtype ?? "auto", modelParameters });
+    const target = new Map(parameters.map((p) => [p.name, dtypeOf(p)]));
     const spec = (p: Parameter) => ({ name: p.name, dtype: target.get(p.name)!, shape: [...p.shape].reverse() });
     const repacks = (p: Parameter) => p.kind === "linear" && target.get(p.name) === "q4_0" && p.shape[0]! % 8 === 0;
 
@@ -60,7 +75,7 @@ export class Weights implements Disposable {
       for (const parameter of parameters) {
         options.signal?.throwIfAborted();
         const arena = arenas.find((candidate) => candidate.tensors.has(parameter.name))!;
-        await readInto(checkpoint, parameter.name, arena.get(parameter.name), arena.isHost);
+        await readInto(checkpoint, parameter.name, arena);
         bytesDone += stored(checkpoint, parameter).byteLength;
         options.onProgress?.({ bytesDone, bytesTotal });
       }
@@ -92,22 +107,30 @@ function stored(checkpoint: Checkpoint, parameter: Parameter) {
   return tensor;
 }
 
+/** Below this many parameters, eight bits cost more accuracy than their speed is worth (README, "Precision of the base"). */
+const smallModelParameters = 1e9;
+
 /** Which dtype a parameter gets on the device. Rows that do not fill the asked type's blocks stay in 16 bits. */
-export function storageDType(parameter: Parameter, storedAs: DType, asked: BaseDType): DType {
+export function storageDType(
+  parameter: Parameter,
+  context: { storedAs: DType; asked: BaseDType; modelParameters: number },
+): DType {
+  const { storedAs, asked, modelParameters } = context;
   if (parameter.kind === "vector") return "f32";
+  const halves = storedAs === "bf16" ? "bf16" : "f16";
   const isFloat = storedAs === "f32" || storedAs === "f16" || storedAs === "bf16";
   if (asked === "auto" && !isFloat) return storedAs;
+  if (asked === "auto" && modelParameters < smallModelParameters) return halves;
   const wanted = asked === "auto" ? "q8_0" : asked;
   // Four bits on the output head cost more than they save: it is where errors turn into tokens.
   const dtype = wanted.startsWith("q4") && parameter.kind !== "linear" ? "q8_0" : wanted;
-  const row = parameter.shape.at(-1)!;
-  if (row % dtypes[dtype].blockSize === 0) return dtype;
-  return storedAs === "bf16" ? "bf16" : "f16";
+  return parameter.shape.at(-1)! % dtypes[dtype].blockSize === 0 ? dtype : halves;
 }
 
-async function readInto(checkpoint: Checkpoint, name: string, tensor: Tensor, isHost: boolean): Promise<void> {
+async function readInto(checkpoint: Checkpoint, name: string, arena: Arena): Promise<void> {
+  const tensor = arena.get(name);
   const { dtype, byteLength, shape } = checkpoint.tensors.get(name)!;
-  if (dtype === tensor.dtype && isHost) return checkpoint.read(name, tensor.hostBytes(0, byteLength));
+  if (dtype === tensor.dtype && arena.isHost) return checkpoint.read(name, tensor.hostBytes(0, byteLength));
   const bytes = new Uint8Array(byteLength);
   await checkpoint.read(name, bytes);
   if (dtype === tensor.dtype) return tensor.write(bytes);

@@ -27,7 +27,10 @@ export class EngineProcess implements EnginePort {
   #closing = false;
 
   /** @throws {KindredError} what kept the engine from starting */
-  static async start(options: EngineOptions, onMessage: (message: FromEngine) => void = () => {}): Promise<EngineProcess> {
+  static async start(
+    options: EngineOptions,
+    onMessage: (message: FromEngine) => void = () => {},
+  ): Promise<EngineProcess> {
     const { child, info } = await launch(options, onMessage);
     return new EngineProcess(options, child, info);
   }
@@ -77,21 +80,34 @@ export class EngineProcess implements EnginePort {
     this.#quickDeaths = livedMs < quickDeathMs ? this.#quickDeaths + 1 : 0;
     try {
       if (this.#quickDeaths >= quickDeathsMax) {
-        throw new KindredError("engine_failed", 503, `The engine died ${this.#quickDeaths} times in a row soon after its start (${how})`);
+        throw new KindredError(
+          "engine_failed",
+          503,
+          `The engine died ${this.#quickDeaths} times in a row soon after its start (${how})`,
+        );
       }
       const { child } = await launch(this.#options, () => {});
       this.#attach(child);
       this.#listener({ type: "restarted" });
     } catch (error) {
       const data = error instanceof KindredError ? error : new KindredError("engine_failed", 503, String(error));
-      this.#listener({ type: "broken", error: { code: data.code, status: data.status, message: data.message, details: data.details } });
+      this.#listener({
+        type: "broken",
+        error: { code: data.code, status: data.status, message: data.message, details: data.details },
+      });
     }
   }
 }
 
-async function launch(options: EngineOptions, onMessage: (message: FromEngine) => void): Promise<{ child: ChildProcess; info: EngineInfo }> {
+async function launch(
+  options: EngineOptions,
+  onMessage: (message: FromEngine) => void,
+): Promise<{ child: ChildProcess; info: EngineInfo }> {
   const entry = fileURLToPath(import.meta.resolve("../engine/process.js"));
-  const child = fork(entry, [JSON.stringify(options)], { serialization: "advanced", stdio: ["ignore", "inherit", "inherit", "ipc"] });
+  const child = fork(entry, [JSON.stringify(options)], {
+    serialization: "advanced",
+    stdio: ["ignore", "inherit", "inherit", "ipc"],
+  });
   return new Promise((resolve, reject) => {
     const settle = (act: () => void) => {
       child.off("message", hear);
@@ -104,7 +120,15 @@ async function launch(options: EngineOptions, onMessage: (message: FromEngine) =
       else onMessage(message);
     };
     const died = (code: number | null, signal: string | null) =>
-      settle(() => reject(new KindredError("engine_failed", 503, `The engine process ended with ${signal ?? `code ${code}`} while it started`)));
+      settle(() =>
+        reject(
+          new KindredError(
+            "engine_failed",
+            503,
+            `The engine process ended with ${signal ?? `code ${code}`} while it started`,
+          ),
+        ),
+      );
     child.on("message", hear);
     child.once("exit", died);
   });

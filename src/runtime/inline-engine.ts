@@ -9,7 +9,10 @@ export class InlineEngine implements EnginePort {
   readonly #running: Promise<void>;
   #listener: (message: FromEngine) => void = () => {};
 
-  static async start(options: EngineOptions, onMessage: (message: FromEngine) => void = () => {}): Promise<InlineEngine> {
+  static async start(
+    options: EngineOptions,
+    onMessage: (message: FromEngine) => void = () => {},
+  ): Promise<InlineEngine> {
     let emit = onMessage;
     const engine = await Engine.open(options, (message) => emit(message));
     const port = new InlineEngine(engine);
@@ -20,7 +23,9 @@ export class InlineEngine implements EnginePort {
   private constructor(engine: Engine) {
     this.#engine = engine;
     this.info = engine.info;
-    this.#running = engine.run().catch((error: unknown) => this.#listener({ type: "broken", error: errorToData(error) }));
+    this.#running = engine
+      .run()
+      .catch((error: unknown) => this.#listener({ type: "broken", error: errorToData(error) }));
   }
 
   send(message: ToEngine): void {

@@ -1,6 +1,6 @@
 import { InvalidRequest, type ModelCard, type Prompt, type SamplingParams } from "../core/index.js";
 import type { TextAssets } from "../formats/index.js";
-import { ChatTemplate, Tokenizer } from "../text/index.js";
+import { ChatTemplate, type Tokenizer } from "../text/index.js";
 
 /** What a model's text needs, whoever it is for: the base, or a variant with its own tokenizer or template. */
 export interface ServedModelInit {
@@ -47,7 +47,10 @@ export class ServedModel {
       case "tokens": {
         const outside = prompt.tokens.find((token) => token >= this.#vocabSize);
         if (outside === undefined) return [...prompt.tokens];
-        throw new InvalidRequest("prompt", `Token ${outside} is outside the vocabulary of ${this.card.id}, which has ${this.#vocabSize}`);
+        throw new InvalidRequest(
+          "prompt",
+          `Token ${outside} is outside the vocabulary of ${this.card.id}, which has ${this.#vocabSize}`,
+        );
       }
       case "chat": {
         if (!this.#template) {

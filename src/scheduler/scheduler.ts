@@ -1,4 +1,12 @@
-import { type FinishedSequence, Overloaded, type SampledToken, Sequence, type SequenceSpec, type Span, type StepPlan } from "../core/index.js";
+import {
+  type FinishedSequence,
+  Overloaded,
+  type SampledToken,
+  Sequence,
+  type SequenceSpec,
+  type Span,
+  type StepPlan,
+} from "../core/index.js";
 import { RegionPool } from "../kv/index.js";
 import { assert } from "../util/index.js";
 
@@ -56,9 +64,15 @@ export class Scheduler {
 
   /** @throws {Overloaded} when the queue is full */
   add(spec: SequenceSpec): void {
-    assert(spec.prompt.length + spec.generated.length < this.#limits.contextLength, `sequence ${spec.id} does not fit a region`);
-    if (this.#waiting.length >= this.#limits.queueMax) {
-      throw new Overloaded(`${this.#running.length} requests are running and ${this.#waiting.length} waiting, which is all this server takes`, 1);
+    assert(
+      spec.prompt.length + spec.generated.length < this.#limits.contextLength,
+      `sequence ${spec.id} does not fit a region`,
+    );
+    if (this.#waiting.length >= this.#limits.queueMax + this.#regions.free) {
+      throw new Overloaded(
+        `${this.#running.length} requests are running and ${this.#waiting.length} waiting, which is all this server takes`,
+        1,
+      );
     }
     this.#waiting.push(new Sequence(spec));
   }
@@ -109,7 +123,8 @@ export class Scheduler {
       assert(token !== undefined, `no token was drawn for sequence ${sequence.id}`);
       sequence.tokens.push(token);
       const ended = sequence.spec.endTokens.includes(token);
-      const full = sequence.generatedTokens >= sequence.spec.maxTokens || sequence.tokens.length >= this.#limits.contextLength;
+      const full =
+        sequence.generatedTokens >= sequence.spec.maxTokens || sequence.tokens.length >= this.#limits.contextLength;
       if (!ended && !full) continue;
       this.#retire(sequence);
       finished.push({ id: sequence.id, reason: ended ? "stop" : "length" });
@@ -121,10 +136,10 @@ export class Scheduler {
     const wanted = new Set<string>();
     const overtaken: Sequence[] = [];
     for (const sequence of [...this.#waiting]) {
+      if (overtaken.some((passed) => passed.overtaken >= this.#limits.overtakenMax)) break;
       if (sequence.variant !== null && !facts.isResident(sequence.variant)) {
         wanted.add(sequence.variant);
         overtaken.push(sequence);
-        if (sequence.overtaken >= this.#limits.overtakenMax) break;
         continue;
       }
       const region = this.#regions.take();

@@ -23,7 +23,9 @@ export class Residency {
   readonly #placed = new Map<string, Placement>();
 
   constructor(capacity: { slots: ReadonlyMap<DType, number>; variants: number }) {
-    this.#freeSlots = new Map([...capacity.slots].map(([dtype, count]) => [dtype, Array.from({ length: count }, (_, i) => i)]));
+    this.#freeSlots = new Map(
+      [...capacity.slots].map(([dtype, count]) => [dtype, Array.from({ length: count }, (_, i) => i)]),
+    );
     this.#freeIndexes = Array.from({ length: capacity.variants }, (_, i) => i);
   }
 
@@ -46,14 +48,21 @@ export class Residency {
   /** Finds places, dropping others if need be; undefined, and nothing dropped, when pinned ones leave too little. */
   place(variant: string, needs: SlotNeeds, isPinned: (variant: string) => boolean): Placement | undefined {
     assert(!this.#placed.has(variant), `${variant} is placed already`);
-    const victims: string[] = [];
+    let victims: string[] = [];
     for (const name of this.#placed.keys()) {
       if (this.#fits(needs, victims)) break;
       if (!isPinned(name)) victims.push(name);
     }
     if (!this.#fits(needs, victims)) return undefined;
+    // One that came first in the order may have no slot of the kinds that are short.
+    for (const spared of [...victims].reverse()) {
+      const fewer = victims.filter((victim) => victim !== spared);
+      if (this.#fits(needs, fewer)) victims = fewer;
+    }
     for (const victim of victims) this.drop(victim);
-    const slots = new Map([...needs].map(([dtype, count]) => [dtype, this.#freeSlots.get(dtype)?.splice(0, count) ?? []]));
+    const slots = new Map(
+      [...needs].map(([dtype, count]) => [dtype, this.#freeSlots.get(dtype)?.splice(0, count) ?? []]),
+    );
     const placement = { index: this.#freeIndexes.shift()!, slots };
     this.#placed.set(variant, placement);
     return placement;

@@ -24,9 +24,6 @@ export interface DecodeOptions {
   readonly continues?: boolean;
 }
 
-/** What goes around a whole text, as ids; undefined where tokenizer.json's post-processor says it. */
-type Frame = { readonly before: readonly number[]; readonly after: readonly number[] } | undefined;
-
 /** Text to token ids and back, exactly as the transformers library does it for the same files. */
 export class Tokenizer {
   /** Where it was read from, for errors. */
@@ -40,7 +37,6 @@ export class Tokenizer {
   readonly #library: LibraryTokenizer;
   readonly #bytes: TokenBytes;
   readonly #special: ReadonlySet<number>;
-  readonly #frame: Frame;
 
   private constructor(path: string, tokenizer: Json, config: Json) {
     const json = correctForLibrary(path, asLlamaTokenizer(parseTokenizerJson(path, tokenizer), config));
@@ -60,11 +56,7 @@ export class Tokenizer {
     const added = json.added_tokens.filter(({ special }) => special).map(({ id }) => id);
     this.#special = new Set([...named.filter((id) => id !== undefined), ...added]);
 
-    const framesItself = config.add_bos_token !== undefined || config.add_eos_token !== undefined;
-    this.#frame = framesItself ? frameOf(config, this.bosTokenId, this.eosTokenId) : undefined;
-    this.#library = this.#attempt("be set up", () => {
-      return new LibraryTokenizer(framesItself ? { ...json, post_processor: null } : json, {});
-    });
+    this.#library = this.#attempt("be set up", () => new LibraryTokenizer(json, {}));
     this.encode("A first text, to see: 1 + 1 = 2.", { addSpecialTokens: true });
   }
 
@@ -85,8 +77,8 @@ export class Tokenizer {
   }
 
   /**
-   * Text → ids. `addSpecialTokens` puts around it what the model expects around a whole text, such as a BOS token;
-   * a rendered chat has that already.
+   * Text → ids. `addSpecialTokens` puts around it what tokenizer.json's post-processor does, such as a BOS token (the
+   * `add_bos_token` of tokenizer_config.json is not read, as in transformers 5); a rendered chat has that already.
    */
   encode(text: string, options: { readonly addSpecialTokens: boolean }): number[] {
     const addSpecial = options.addSpecialTokens;
@@ -94,7 +86,7 @@ export class Tokenizer {
       this.#library.encode(text, { add_special_tokens: addSpecial }),
     );
     if (!ids.every(Number.isInteger)) throw new InvalidFile(this.path, "its tokenizer gives tokens that have no id");
-    return this.#frame && addSpecial ? [...this.#frame.before, ...ids, ...this.#frame.after] : ids;
+    return ids;
   }
 
   /** Ids → text. Bytes that are not UTF-8 become U+FFFD; an id without a token is nothing. */
@@ -131,9 +123,4 @@ export class Tokenizer {
 function tokenName(value: unknown): string | undefined {
   const name = isRecord(value) ? value.content : value;
   return typeof name === "string" ? name : undefined;
-}
-
-function frameOf(config: Json, bos: number | undefined, eos: number | undefined): Frame {
-  const wanted = (flag: unknown, id: number | undefined) => (flag === true && id !== undefined ? [id] : []);
-  return { before: wanted(config.add_bos_token, bos), after: wanted(config.add_eos_token, eos) };
 }

@@ -1,0 +1,254 @@
+import assert from "node:assert/strict";
+import { readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { type TestContext, test } from "node:test";
+import { BaseMismatch, KindredError } from "../core/index.js";
+import { AlreadyExists, type Checkpoint, openCheckpoint, openDelta } from "../formats/index.js";
+import { toFloat32 } from "../ggml/index.js";
+import { type CheckpointVariation, filesIn, temporaryFolder, writeCheckpoint } from "./checkpoint-pair.test.kit.js";
+import { createCodec } from "./codecs.js";
+import { CannotCompress, type CompressOptions, compressDelta, type DeltaReport, restoreCheckpoint } from "./index.js";
+
+const codec = createCodec("sign", { planes: 2 });
+const head = "lm_head.weight";
+const embedding = "model.embed_tokens.weight";
+const queries = "model.layers.0.self_attn.q_proj.weight";
+const norm = "model.norm.weight";
+
+test("compresses every parameter, and restores the fine-tune but for the error that it reports", async (t) => {
+  for (const name of ["sign", "ternary", "bitdelta"]) {
+    const pair = await checkpointPair(t, {}, { seed: 2 });
+    const report = await pair.compress({ codec: createCodec(name) });
+    assert.deepEqual(
+      report.tensors.map((line) => line.name),
+      [...pair.base.tensors.keys()],
+    );
+    await using restored = await pair.restore();
+    for (const line of report.tensors) {
+      const [before, after, ours] = await Promise.all(
+        [pair.base, pair.tuned, restored].map((from) => read(from, line.name)),
+      );
+      const error = distance(after!, ours!) / distance(after!, before!);
+      assert.ok(
+        Math.abs(error - line.relativeError) < 1e-3,
+        `${name}, ${line.name}: ${error}, reported ${line.relativeError}`,
+      );
+    }
+  }
+});
+
+test("keeps norms as they are", async (t) => {
+  const pair = await checkpointPair(t, {}, { seed: 2 });
+  await pair.compress();
+  await using restored = await pair.restore();
+  assert.deepEqual(await read(restored, norm), await read(pair.tuned, norm));
+});
+
+test("spends no byte on what the fine-tune left alone", async (t) => {
+  const change: CheckpointVariation["change"] = ({ name }, values) => {
+    if (name === queries || name === norm) for (let i = 0; i < values.length; i++) values[i]! += 0.1;
+  };
+  const pair = await checkpointPair(t, {}, { change });
+  const report = await pair.compress();
+  const changed = report.tensors.filter(({ form }) => form !== "unchanged");
+  assert.deepEqual(
+    changed.map(({ name }) => name),
+    [queries, norm],
+  );
+  assert.ok(report.tensors.every(({ form, bytes }) => (form === "unchanged") === (bytes === 0)));
+  await using restored = await pair.restore();
+  assert.deepEqual(await read(restored, embedding), await read(pair.base, embedding));
+});
+
+test("a fine-tune that changed nothing is an empty delta", async (t) => {
+  const pair = await checkpointPair(t, {}, {});
+  const report = await pair.compress();
+  assert.equal(report.total.bytes, 0);
+  assert.equal(report.total.relativeError, 0);
+  await using restored = await pair.restore();
+  assert.deepEqual(await read(restored, queries), await read(pair.tuned, queries));
+});
+
+test("keeps vocabulary rows beyond the base's whole, in embedding and head", async (t) => {
+  const pair = await checkpointPair(t, { tied: false }, { tied: false, vocabSize: 27, seed: 2 });
+  await pair.compress();
+  await using restored = await pair.restore();
+  assert.equal(restored.config.vocabSize, 27);
+  for (const name of [embedding, head]) {
+    const [ours, theirs] = [await read(restored, name), await read(pair.tuned, name)];
+    assert.deepEqual(ours.subarray(24 * 160), theirs.subarray(24 * 160), name);
+  }
+});
+
+test("restores in the dtype of the fine-tune, whatever the base's", async (t) => {
+  const pair = await checkpointPair(t, { dtype: "BF16" }, { dtype: "F16", seed: 2 });
+  await pair.compress();
+  await using restored = await pair.restore();
+  for (const name of [embedding, queries, norm]) assert.equal(restored.tensors.get(name)?.dtype, "f16");
+});
+
+test("writes the same artifact however many threads encode it", async (t) => {
+  const pair = await checkpointPair(t, {}, { seed: 2 });
+  await pair.compress({ threads: 1, out: join(pair.folder, "one") });
+  await pair.compress({ threads: 3, out: join(pair.folder, "three") });
+  for (const file of ["delta.json", "delta.safetensors"]) {
+    assert.deepEqual(
+      await readFile(join(pair.folder, "one", file)),
+      await readFile(join(pair.folder, "three", file)),
+      file,
+    );
+  }
+});
+
+test("stores the text files in which the fine-tune differs, and restores all of them", async (t) => {
+  const baseFiles = {
+    "tokenizer.json": '{ "model": { "vocab": ["a"] } }',
+    "tokenizer_config.json": '{ "bos_token": "<s>", "chat_template": "old" }',
+    "generation_config.json": '{ "eos_token_id": 2 }',
+  };
+  const tunedFiles = { ...baseFiles, "tokenizer.json": '{"model":{"vocab":["a"]}}', "chat_template.jinja": "new" };
+  const pair = await checkpointPair(t, { files: baseFiles }, { files: tunedFiles, seed: 2 });
+  await pair.compress();
+  assert.deepEqual(await filesIn(pair.out), ["chat_template.jinja", "config.json", "delta.json", "delta.safetensors"]);
+  await using restored = await pair.restore();
+  assert.equal(restored.text.chatTemplate, "new");
+  assert.deepEqual(restored.text.tokenizer, { model: { vocab: ["a"] } });
+  assert.deepEqual(restored.text.tokenizerConfig, { bos_token: "<s>" });
+  assert.deepEqual(restored.text.generationConfig, { eos_token_id: 2 });
+});
+
+test("refuses checkpoints that do not fit each other, in a sentence", async (t) => {
+  const cases: [CheckpointVariation, RegExp][] = [
+    [{ hiddenSize: 168 }, /its hiddenSize is 168, the base's is 160/],
+    [{ vocabSize: 23 }, /it has 23 vocabulary rows and the base 24; more are possible, fewer are not/],
+    [{ tied: false }, /the fine-tune has an output head of its own and the base shares its embedding's/],
+  ];
+  for (const [variation, sentence] of cases) {
+    const pair = await checkpointPair(t, {}, variation);
+    await assert.rejects(pair.compress(), (error) => error instanceof CannotCompress && sentence.test(error.message));
+    assert.deepEqual(await filesIn(pair.folder), ["base", "tuned"]);
+  }
+});
+
+test("refuses values that are not finite, names the tensor, and leaves nothing behind", async (t) => {
+  // In a matrix, in a norm, and in a vocabulary row that the base does not have.
+  const cases = [
+    [queries, Number.NaN],
+    [norm, Number.POSITIVE_INFINITY],
+    [embedding, Number.NEGATIVE_INFINITY],
+  ] as const;
+  for (const [poisoned, value] of cases) {
+    const change: CheckpointVariation["change"] = ({ name }, values) => {
+      if (name === poisoned) values[values.length - 1] = value;
+    };
+    const pair = await checkpointPair(t, {}, { seed: 2, vocabSize: 25, change });
+    await assert.rejects(pair.compress({ threads: 2 }), (error) => {
+      return error instanceof CannotCompress && error.message.includes(poisoned) && error.details.tensor === poisoned;
+    });
+    assert.deepEqual(await filesIn(pair.folder), ["base", "tuned"]);
+  }
+});
+
+test("stops when it is told to, and leaves nothing behind", async (t) => {
+  const pair = await checkpointPair(t, {}, { seed: 2 });
+  for (const after of [1, 5]) {
+    const controller = new AbortController();
+    const reason = new KindredError("interrupted", 499, "Enough");
+    const compressing = pair.compress({
+      signal: controller.signal,
+      onProgress: ({ tensorsDone }) => tensorsDone === after && controller.abort(reason),
+    });
+    await assert.rejects(compressing, reason);
+    assert.deepEqual(await filesIn(pair.folder), ["base", "tuned"]);
+  }
+});
+
+test("reports progress up to the last tensor", async (t) => {
+  const pair = await checkpointPair(t, {}, { seed: 2 });
+  const seen: string[] = [];
+  await pair.compress({
+    onProgress: (p) => seen.push(`${p.tensorsDone}/${p.tensorsTotal} ${p.bytesDone === p.bytesTotal}`),
+  });
+  assert.equal(seen.length, pair.tuned.tensors.size);
+  assert.equal(seen.at(-1), `${seen.length}/${seen.length} true`);
+});
+
+test("writes over nothing", async (t) => {
+  const pair = await checkpointPair(t, {}, { seed: 2 });
+  await writeFile(pair.out, "mine");
+  await assert.rejects(pair.compress(), AlreadyExists);
+  assert.equal(await readFile(pair.out, "utf8"), "mine");
+});
+
+test("restores against no other base than the one it was made against", async (t) => {
+  const pair = await checkpointPair(t, {}, { seed: 2 });
+  await pair.compress();
+  await using other = await openCheckpoint(await writeCheckpoint(join(pair.folder, "other"), { seed: 3 }));
+  await using delta = await openDelta(pair.out);
+  const out = join(pair.folder, "restored");
+  await assert.rejects(restoreCheckpoint({ base: other, delta, out }), BaseMismatch);
+  assert.deepEqual(await filesIn(pair.folder), ["base", "delta", "other", "tuned"]);
+});
+
+test("restores nothing from a damaged blob", async (t) => {
+  const pair = await checkpointPair(t, {}, { seed: 2 });
+  await pair.compress();
+  const path = join(pair.out, "delta.safetensors");
+  const bytes = await readFile(path);
+  bytes[bytes.length - 100]! ^= 1;
+  await writeFile(path, bytes);
+  await assert.rejects(pair.restore(), /do not match their checksum/);
+  assert.deepEqual(await filesIn(pair.folder), ["base", "delta", "tuned"]);
+});
+
+/** A base and a fine-tune on disk, open until the test ends, and the places that belong to them. */
+interface Pair {
+  readonly folder: string;
+  readonly out: string;
+  readonly base: Checkpoint;
+  readonly tuned: Checkpoint;
+  compress(options?: Partial<CompressOptions>): Promise<DeltaReport>;
+  restore(): Promise<Checkpoint>;
+}
+
+async function checkpointPair(
+  t: TestContext,
+  ofBase: CheckpointVariation,
+  ofTuned: CheckpointVariation,
+): Promise<Pair> {
+  const folder = await temporaryFolder(t);
+  const base = await openCheckpoint(await writeCheckpoint(join(folder, "base"), ofBase));
+  const tuned = await openCheckpoint(await writeCheckpoint(join(folder, "tuned"), ofTuned));
+  t.after(async () => {
+    await base[Symbol.asyncDispose]();
+    await tuned[Symbol.asyncDispose]();
+  });
+  const out = join(folder, "delta");
+  return {
+    folder,
+    out,
+    base,
+    tuned,
+    compress: (options) => compressDelta({ base, tuned, codec, out, threads: 1, ...options }),
+    restore: async () => {
+      await using delta = await openDelta(out);
+      await restoreCheckpoint({ base, delta, out: join(folder, "restored") });
+      return openCheckpoint(join(folder, "restored"));
+    },
+  };
+}
+
+async function read(checkpoint: Checkpoint, name: string): Promise<Float32Array> {
+  const { byteLength, dtype, shape } = checkpoint.tensors.get(name)!;
+  const bytes = new Uint8Array(byteLength);
+  await checkpoint.read(name, bytes);
+  return toFloat32(
+    dtype,
+    bytes,
+    shape.reduce((product, extent) => product * extent, 1),
+  );
+}
+
+function distance(a: Float32Array, b: Float32Array): number {
+  return Math.sqrt(a.reduce((sum, value, i) => sum + (value - b[i]!) ** 2, 0));
+}

@@ -1,0 +1,8 @@
+export { type CodecFamily, type DeltaCodec, type EncodedTensor, InvalidDifference, type Plane } from "./codec.js";
+export { codecs, createCodec } from "./codecs.js";
+export { CannotCompress } from "./compatibility.js";
+export { type CompressOptions, compressDelta } from "./compress.js";
+export { addPlane, decodePlane } from "./planes.js";
+export type { Progress } from "./progress-meter.js";
+export { type DeltaReport, printReport, type ReportLine, reportOf } from "./report.js";
+export { type RestoreOptions, restoreCheckpoint } from "./restore.js";

@@ -1,0 +1,74 @@
+import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+import { test } from "node:test";
+import { blobOfPlane, blobOfValue, type DeltaTensor } from "../formats/index.js";
+import { printReport, type ReportedDelta, reportOf } from "./report.js";
+
+const sha256 = createHash("sha256").digest("hex");
+
+test("adds up layers, weighs their errors by the size of the difference, and counts every parameter", () => {
+  const report = reportOf(
+    delta([
+      { name: "model.embed_tokens.weight", kind: "unchanged", dtype: "bf16", shape: [64, 128], extraRows: null },
+      norm("model.layers.0.input_layernorm.weight"),
+      matrix("model.layers.0.mlp.up_proj.weight", { norm: 3, error: 1 }),
+      norm("model.layers.1.input_layernorm.weight"),
+      matrix("model.layers.1.mlp.up_proj.weight", { norm: 4, error: 0 }),
+    ]),
+  );
+  assert.equal(report.tunedBytes, (64 + 2 * 64 + 2) * 128 * 2);
+  assert.deepEqual(report.groups, [
+    line("model.embed_tokens.weight", "unchanged", 8192, 0, 0),
+    line("model.layers.*.input_layernorm.weight", "absolute", 256, 512, 0),
+    line("model.layers.*.mlp.up_proj.weight", "q1_0 × 2", 16384, 4608, 0.2),
+  ]);
+  assert.deepEqual(report.total, line("total", "unchanged, absolute, q1_0 × 2", 24832, 5120, 0.2));
+  assert.equal(report.tensors.length, 5);
+});
+
+test("prints a line a group, or a line a tensor", () => {
+  const report = reportOf(delta([0, 1, 2].map((layer) => norm(`model.layers.${layer}.input_layernorm.weight`))));
+  assert.equal(
+    printReport(report, { tensors: false }),
+    [
+      "tensor                                 form      parameters  bytes  bits/weight   error",
+      "───────────────────────────────────────────────────────────────────────────────────────",
+      "model.layers.*.input_layernorm.weight  absolute         384  768 B        16.00  0.0000",
+      "───────────────────────────────────────────────────────────────────────────────────────",
+      "total                                                   384  768 B        16.00  0.0000",
+    ].join("\n"),
+  );
+  assert.match(printReport(report, { tensors: true }), /layers\.2\.input_layernorm\.weight/);
+});
+
+function line(name: string, form: string, parameters: number, bytes: number, relativeError: number) {
+  return { name, form, parameters, bytes, bitsPerWeight: (bytes * 8) / parameters, relativeError };
+}
+
+function norm(name: string): DeltaTensor {
+  return { name, kind: "absolute", dtype: "bf16", shape: [128], value: blobOfValue(name, "bf16", [128], sha256) };
+}
+
+function matrix(name: string, sizes: { norm: number; error: number }): DeltaTensor {
+  const planes = [0, 1].map((plane) => blobOfPlane(name, plane, "q1_0", { rows: 64, cols: 128 }, sha256));
+  return {
+    name,
+    kind: "planes",
+    dtype: "bf16",
+    shape: [64, 128],
+    planeDType: "q1_0",
+    planes,
+    extraRows: null,
+    ...sizes,
+  };
+}
+
+/** As much of an artifact as a report looks at. */
+function delta(tensors: readonly DeltaTensor[]): ReportedDelta {
+  return {
+    name: "clinc",
+    codec: { name: "sign", options: { planes: 2 } },
+    base: { name: "base", fingerprint: sha256 },
+    tensors: new Map(tensors.map((tensor) => [tensor.name, tensor])),
+  };
+}

@@ -1,0 +1,102 @@
+import { elementCount, tensorBytes } from "../core/index.js";
+import { blobsOf, type DeltaArtifact, type DeltaTensor } from "../formats/index.js";
+import { formatBytes } from "../util/index.js";
+
+/** What some parameters of a delta cost and lose. */
+export interface ReportLine {
+  /** A parameter's name, or a pattern with `*` for the layer. */
+  readonly name: string;
+  /** How they are stored: "unchanged", "absolute", or the planes' dtype and number, as "q1_0 × 2". */
+  readonly form: string;
+  readonly parameters: number;
+  /** Of the delta's blobs. */
+  readonly bytes: number;
+  /** `bytes` over all of these parameters, in bits. */
+  readonly bitsPerWeight: number;
+  /** ‖Δ − Δ̂‖ / ‖Δ‖ over what is in planes; 0 where nothing is, since the rest is exact. */
+  readonly relativeError: number;
+}
+
+/** What a delta costs and loses. */
+export interface DeltaReport {
+  readonly name: string;
+  readonly codec: DeltaArtifact["codec"];
+  readonly base: DeltaArtifact["base"];
+  /** Bytes of the fine-tune's own parameters. */
+  readonly tunedBytes: number;
+  readonly tensors: readonly ReportLine[];
+  /** Parameters that differ only in their layer, taken together. */
+  readonly groups: readonly ReportLine[];
+  readonly total: ReportLine;
+}
+
+/** What a report looks at of an artifact. */
+export type ReportedDelta = Pick<DeltaArtifact, "name" | "codec" | "base" | "tensors">;
+
+export function reportOf({ name, codec, base, tensors }: ReportedDelta): DeltaReport {
+  const all = [...tensors.values()];
+  const groups = new Map<string, DeltaTensor[]>();
+  for (const tensor of all) {
+    const pattern = tensor.name.replace(/\.layers\.\d+\./, ".layers.*.");
+    groups.set(pattern, [...(groups.get(pattern) ?? []), tensor]);
+  }
+  return {
+    name,
+    codec,
+    base,
+    tunedBytes: all.reduce((sum, { dtype, shape }) => sum + tensorBytes(dtype, shape), 0),
+    tensors: all.map((tensor) => lineOf(tensor.name, [tensor])),
+    groups: [...groups].map(([pattern, group]) => lineOf(pattern, group)),
+    total: lineOf("total", all),
+  };
+}
+
+/** The report as a table for a terminal; one line a group of tensors, or one a tensor. */
+export function printReport(report: DeltaReport, { tensors }: { tensors: boolean }): string {
+  const lines = [...(tensors ? report.tensors : report.groups), { ...report.total, form: "" }];
+  const rows = lines.map(({ name, form, parameters, bytes, bitsPerWeight, relativeError }) => [
+    name,
+    form,
+    parameters.toLocaleString("en"),
+    formatBytes(bytes),
+    bitsPerWeight.toFixed(2),
+    relativeError.toFixed(4),
+  ]);
+  return printTable(["tensor", "form", "parameters", "bytes", "bits/weight", "error"], rows);
+}
+
+function lineOf(name: string, tensors: readonly DeltaTensor[]): ReportLine {
+  let parameters = 0;
+  let bytes = 0;
+  let squaredNorm = 0;
+  let squaredError = 0;
+  for (const tensor of tensors) {
+    parameters += elementCount(tensor.shape);
+    for (const { byteLength } of blobsOf(tensor)) bytes += byteLength;
+    if (tensor.kind !== "planes") continue;
+    squaredNorm += tensor.norm ** 2;
+    squaredError += tensor.error ** 2;
+  }
+  return {
+    name,
+    form: [...new Set(tensors.map(formOf))].join(", "),
+    parameters,
+    bytes,
+    bitsPerWeight: (bytes * 8) / parameters,
+    relativeError: squaredNorm === 0 ? 0 : Math.sqrt(squaredError / squaredNorm),
+  };
+}
+
+function formOf(tensor: DeltaTensor): string {
+  return tensor.kind === "planes" ? `${tensor.planeDType} × ${tensor.planes.length}` : tensor.kind;
+}
+
+/** Columns as wide as their widest cell; the first two read from the left, numbers from the right. */
+function printTable(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const table = [head, ...rows];
+  const widths = head.map((_, column) => Math.max(...table.map((row) => row[column]!.length)));
+  const print = (row: readonly string[]) =>
+    row.map((cell, column) => (column < 2 ? cell.padEnd(widths[column]!) : cell.padStart(widths[column]!))).join("  ");
+  const rule = "─".repeat(widths.reduce((sum, width) => sum + width + 2, -2));
+  return [print(head), rule, ...rows.slice(0, -1).map(print), rule, print(rows.at(-1) ?? head)].join("\n");
+}
