@@ -34,6 +34,7 @@ async function serve(flags: Flags): Promise<void> {
     ...(flags.variants ? { variants: flags.variants } : {}),
     ...(flags.name ? { name: flags.name } : {}),
     engine: engineOptions(flags),
+    onLoading: loadingLine(),
     onEvent: logEvent,
   });
   const app = createApp({ completer: service.completer, ...(flags.apiKey ? { apiKeys: flags.apiKey } : {}) });
@@ -55,6 +56,18 @@ export function describe({ baseId, completer, info }: Service): string {
     `${variants.length} variants, ${Math.min(info.variantsMax, variants.length)} of them resident at once in ${formatBytes(info.slotBytes)}`,
     ...info.refused.map(({ name, error }) => `Left out ${name}: ${error.message}`),
   ].join("\n");
+}
+
+/** Says how far a long load has come, a line each quarter; a short one says nothing. */
+function loadingLine(): (progress: { bytesDone: number; bytesTotal: number }) => void {
+  const startedMs = performance.now();
+  let quarters = 0;
+  return ({ bytesDone, bytesTotal }) => {
+    const reached = Math.floor((4 * bytesDone) / bytesTotal);
+    if (reached === quarters || performance.now() - startedMs < 1000) return;
+    quarters = reached;
+    console.log(`Loading: ${formatBytes(bytesDone)} of ${formatBytes(bytesTotal)}`);
+  };
 }
 
 function logEvent(event: ServiceEvent): void {

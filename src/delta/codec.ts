@@ -51,7 +51,7 @@ export class InvalidDifference extends KindredError {
 }
 
 /** The largest finite half-precision number. */
-const HALF_MAX = 65504;
+export const HALF_MAX = 65504;
 
 /** Refuses what {@link DeltaCodec.encode} cannot hold. */
 export function checkDifference(difference: Float32Array, { cols }: MatrixShape): void {

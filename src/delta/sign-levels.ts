@@ -46,20 +46,25 @@ export class SignLevels {
     this.#equations = new Float64Array(planes * (planes + 1));
   }
 
-  /** Finds the scales with the least squared error for a block: of all for one and two planes, for three a local one. */
-  fit(block: SortedMagnitudes): void {
+  /**
+   * Finds the scales with the least squared error for a block: of all for one and two planes, for three a local one.
+   * Returns that error.
+   */
+  fit(block: SortedMagnitudes): number {
     this.scales.fill(0);
     if (this.#planes === 1) this.scales[0] = block.mean;
     else this.#splitInTwo(block);
     const bestError = this.#roundScales(block);
-    if (this.#planes < 3) return;
+    if (this.#planes < 3) return bestError;
 
     // The best two planes with the third taking what they leave: a third plane is never a loss.
     this.#best.set(this.scales);
     this.#refine(block);
-    if (this.#roundScales(block) < bestError) return;
+    const error = this.#roundScales(block);
+    if (error < bestError) return error;
     this.scales.set(this.#best);
     this.#arrange();
+    return bestError;
   }
 
   /**

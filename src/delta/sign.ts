@@ -3,14 +3,15 @@ import { type CodecOptions, type MatrixShape, planeBytes } from "../formats/inde
 import { visitBlocks } from "./blocks.js";
 import { type CodecFamily, checkDifference, type DeltaCodec, type EncodedTensor } from "./codec.js";
 import { refuseUnknownOptions } from "./codec-options.js";
+import { enlarge, gainOf } from "./gain.js";
 import { SIGN_BLOCK, writeSignBlock } from "./planes.js";
 import { type PlaneCount, SignLevels } from "./sign-levels.js";
 import { SortedMagnitudes } from "./sorted-magnitudes.js";
 
 /**
  * Signs with a scale per 128 weights, in one, two or three planes. The scales of a block's planes are solved together,
- * so two planes are the best four levels ±s1 ± s2. The larger scale comes first; alone it is coarser than the scale that
- * one plane would have had.
+ * so two planes are the best four levels ±s1 ± s2, and then enlarged as {@link gainOf} says. The larger scale comes first;
+ * alone it is coarser than the scale that one plane would have had.
  */
 export const sign: CodecFamily = {
   name: "sign",
@@ -39,10 +40,10 @@ class SignCodec implements DeltaCodec {
     const codes = new Uint8Array(SIGN_BLOCK);
     visitBlocks("q1_0", shape, (index, start, count) => {
       block.load(difference, start, count);
-      levels.fit(block);
+      const gain = gainOf(levels.fit(block), block.sumOfSquares);
       chooseCodes(difference, start, count, levels, codes);
       for (let plane = 0; plane < planes.length; plane++) {
-        writeSignBlock(planes[plane]!, index, levels.scales[plane]!, codes, plane);
+        writeSignBlock(planes[plane]!, index, enlarge(levels.scales[plane]!, gain), codes, plane);
       }
     });
     return { planes: planes.map((bytes) => ({ dtype: "q1_0", bytes })) };

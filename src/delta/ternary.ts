@@ -2,7 +2,8 @@ import { type CodecOptions, type MatrixShape, planeBytes } from "../formats/inde
 import { visitBlocks } from "./blocks.js";
 import { type CodecFamily, checkDifference, type DeltaCodec, type EncodedTensor } from "./codec.js";
 import { refuseUnknownOptions } from "./codec-options.js";
-import { roundToHalf, TERNARY_BLOCK, writeTernaryBlock } from "./planes.js";
+import { enlarge, gainOf } from "./gain.js";
+import { TERNARY_BLOCK, writeTernaryBlock } from "./planes.js";
 import { SortedMagnitudes } from "./sorted-magnitudes.js";
 
 /** Minus, zero or plus one scale per 256 weights: real differences have many small values, and zero is worth a code. */
@@ -22,22 +23,22 @@ function encode(difference: Float32Array, shape: MatrixShape): EncodedTensor {
   const trits = new Uint8Array(TERNARY_BLOCK);
   visitBlocks("tq1_0", shape, (index, start, count) => {
     block.load(difference, start, count);
-    const scale = roundToHalf(bestScale(block));
+    const { scale, error } = bestScale(block);
     for (let j = 0; j < count; j++) {
       const value = difference[start + j]!;
       trits[j] = 1 + Number(2 * value > scale) - Number(2 * value < -scale);
     }
     trits.fill(1, count);
-    writeTernaryBlock(bytes, index, scale, trits);
+    writeTernaryBlock(bytes, index, enlarge(scale, gainOf(error, block.sumOfSquares)), trits);
   });
   return { planes: [{ dtype: "tq1_0", bytes }] };
 }
 
 /**
- * The scale with the least squared error. If the k largest magnitudes get ±s and the others 0, the best s is their
- * mean and saves sum² / k of the error; every k is tried.
+ * The scale with the least squared error, and that error. If the k largest magnitudes get ±s and the others 0, the best s
+ * is their mean and saves sum² / k of the error; every k is tried.
  */
-function bestScale(block: SortedMagnitudes): number {
+function bestScale(block: SortedMagnitudes): { scale: number; error: number } {
   let bestGain = 0;
   let scale = 0;
   for (let kept = 1; kept <= block.count; kept++) {
@@ -47,5 +48,5 @@ function bestScale(block: SortedMagnitudes): number {
     bestGain = gain;
     scale = sum / kept;
   }
-  return scale;
+  return { scale, error: block.sumOfSquares - bestGain };
 }

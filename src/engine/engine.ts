@@ -164,14 +164,23 @@ export class Engine implements Disposable {
 
   [Symbol.dispose](): void {
     this.stop();
+    for (const { artifact } of this.#variants.values()) void artifact[Symbol.asyncDispose]();
     this.#device[Symbol.dispose]();
   }
 
+  /** A step that fails takes its sequences with it and nobody else. */
   #step(plan: StepPlan): void {
     for (const { sequence } of plan.spans) if (sequence.variant !== null) this.#residency.touch(sequence.variant);
-    const tokens = this.#stepper.step(plan, (variant) => this.#resident(variant));
-    const finished = this.#scheduler.commit(plan, tokens);
-    if (tokens.length > 0) this.#emit({ type: "step", tokens, finished });
+    try {
+      const tokens = this.#stepper.step(plan, (variant) => this.#resident(variant));
+      const finished = this.#scheduler.commit(plan, tokens);
+      if (tokens.length > 0) this.#emit({ type: "step", tokens, finished });
+    } catch (error) {
+      const data = errorToData(error);
+      for (const { sequence } of plan.spans) {
+        if (this.#scheduler.abort(sequence.id)) this.#emit({ type: "failed", id: sequence.id, error: data });
+      }
+    }
   }
 
   #resident(variant: string): ResidentVariant | undefined {

@@ -1,3 +1,3 @@
 export { defaultEngineOptions, Engine } from "./engine.js";
-export type { EngineInfo, EngineOptions, FromEngine, ToEngine } from "./messages.js";
+export type { EngineInfo, EngineOptions, FromEngine, StartEngine, ToEngine } from "./messages.js";
 export { sampleToken } from "./sampler.js";

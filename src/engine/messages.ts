@@ -39,6 +39,12 @@ export interface EngineInfo {
   readonly refused: readonly { readonly name: string; readonly error: ErrorData }[];
 }
 
+/** The first message to an engine in a process of its own. */
+export interface StartEngine {
+  readonly type: "start";
+  readonly options: EngineOptions;
+}
+
 export type ToEngine =
   | { readonly type: "submit"; readonly spec: SequenceSpec }
   | { readonly type: "abort"; readonly id: string };
@@ -49,5 +55,5 @@ export type FromEngine =
   | { readonly type: "variantLoaded"; readonly variant: string; readonly bytes: number; readonly tookMs: number }
   | { readonly type: "step"; readonly tokens: readonly SampledToken[]; readonly finished: readonly FinishedSequence[] }
   | { readonly type: "failed"; readonly id: string; readonly error: ErrorData }
-  /** The engine cannot start, or cannot go on; it exits after this. */
+  /** The engine cannot start, or cannot go on. */
   | { readonly type: "broken"; readonly error: ErrorData };

@@ -1,8 +1,9 @@
+import { once } from "node:events";
 import { errorToData } from "../core/index.js";
 import { Engine } from "./engine.js";
-import type { EngineOptions, FromEngine, ToEngine } from "./messages.js";
+import type { FromEngine, StartEngine, ToEngine } from "./messages.js";
 
-// The engine's own process, forked with its options as JSON in the last argument. It computes and does nothing else; when the parent goes away, so does it.
+// The engine's own process. Its first message has the options; it computes and does nothing else; when the parent goes away, so does it.
 
 const send = (message: FromEngine): void => {
   process.send?.(message);
@@ -14,8 +15,8 @@ process.on("SIGTERM", () => {});
 process.on("disconnect", () => process.exit(0));
 
 try {
-  const options = JSON.parse(process.argv[2] ?? "") as EngineOptions;
-  const engine = await Engine.open(options, send);
+  const [start] = (await once(process, "message")) as [StartEngine];
+  const engine = await Engine.open(start.options, send);
   process.on("message", (message: ToEngine) => {
     if (message.type === "submit") engine.submit(message.spec);
     else engine.abort(message.id);

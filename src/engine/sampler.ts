@@ -3,7 +3,8 @@ import { uniformAt } from "../util/index.js";
 
 /**
  * Draws a sequence's next token. A function of the logits, the sequence's tokens, its parameters and its position: what else is in
- * the batch cannot matter. Penalties and biases first, then temperature, top-k, top-p, min-p, in vLLM's order.
+ * the batch cannot matter. Penalties and biases first, then temperature, top-k, top-p and min-p, each
+ * over what the one before left. NaN is never drawn; where all logits are, the token is 0.
  *
  * @param logits natural, over the variant's whole vocabulary; changed in place
  */
@@ -25,7 +26,7 @@ class Reporter {
     this.#logits = logits.slice();
     const max = logits[argmax(logits)]!;
     let sum = 0;
-    for (let i = 0; i < logits.length; i++) sum += Math.exp(logits[i]! - max);
+    for (let i = 0; i < logits.length; i++) sum += weightOf(logits[i]!, max, 1);
     this.#logSum = max + Math.log(sum);
     this.top = largest(this.#logits, count).map((token) => ({ token, logprob: this.of(token) }));
   }
@@ -53,68 +54,117 @@ function adjust(logits: Float32Array, { spec, tokens }: Sequence): void {
 
 function draw(logits: Float32Array, sampling: SamplingParams, position: number): number {
   const { temperature, topK, topP, minP, seed } = sampling;
-  const max = logits[argmax(logits)]!;
-  const weights = new Float64Array(logits.length);
-  let sum = 0;
-  for (let i = 0; i < logits.length; i++) {
-    weights[i] = Math.exp((logits[i]! - max) / temperature);
-    sum += weights[i]!;
-  }
   const u = uniformAt(seed, position);
-  const filters = (topK > 0 && topK < logits.length) || topP < 1 || minP > 0;
-  if (!filters) return pick(weights, undefined, u * sum);
-
-  let kept = candidates(weights, sum, sampling);
-  if (topK > 0) kept = kept.slice(0, topK);
-  if (topP < 1) {
-    // The sum is that of what top-k left, as if the rest had never been.
-    const total = topK > 0 ? kept.reduce((s, token) => s + weights[token]!, 0) : sum;
-    let reached = 0;
-    let end = 0;
-    while (end < kept.length && reached < topP * total) {
-      reached += weights[kept[end]!]!;
-      end += 1;
-    }
-    kept = kept.slice(0, Math.max(1, end));
+  if (topK > 0 && topK < logits.length) {
+    const order = largest(logits, topK);
+    const max = logits[order[0]!]!;
+    const weights = Float64Array.from(order, (token) => weightOf(logits[token]!, max, temperature));
+    return order[pick(weights, keptCount(weights, total(weights), sampling), u)] ?? 0;
   }
-  // The likeliest token has weight 1, so min-p's threshold is minP itself.
-  if (minP > 0) kept = kept.filter((token) => weights[token]! >= minP);
-  return pick(weights, kept, u * kept.reduce((s, token) => s + weights[token]!, 0));
+  const weights = weightsOf(logits, temperature);
+  if (topP < 1 || minP > 0) dropUnlikely(weights, sampling);
+  return pick(weights, weights.length, u);
 }
 
 /**
- * Tokens, the likeliest first, that can pass the filters. Sorting a whole vocabulary costs more than everything else here, so the
- * unlikely are left out, unless so little remains that they might matter.
+ * How many of the likeliest tokens top-p and min-p leave. Each keeps a beginning of the descending order, so what both keep is the
+ * shorter one.
+ *
+ * @param weights of the likeliest tokens, descending; the first is 1, so min-p's threshold is minP itself
+ * @param sum of all the weights that top-p looks at, also those not given here
  */
-function candidates(weights: Float64Array, sum: number, { topK, topP }: SamplingParams): number[] {
-  const descending = (a: number, b: number) => weights[b]! - weights[a]! || a - b;
-  for (const floor of [1e-3, 1e-6]) {
-    const likely: number[] = [];
-    let reached = 0;
-    for (let i = 0; i < weights.length; i++) {
-      if (weights[i]! < floor) continue;
-      likely.push(i);
-      reached += weights[i]!;
-    }
-    const enough = (topK > 0 && likely.length >= topK) || (topP < 1 && reached >= topP * sum);
-    if (enough) return likely.sort(descending);
+function keptCount(weights: Float64Array, sum: number, { topP, minP }: SamplingParams): number {
+  let reached = 0;
+  for (let count = 0; count < weights.length; count++) {
+    if (weights[count]! < minP) return Math.max(1, count);
+    reached += weights[count]!;
+    if (topP < 1 && reached >= topP * sum) return count + 1;
   }
-  return Array.from(weights, (_, token) => token).sort(descending);
+  return weights.length;
 }
 
-/** The token where the running sum of weights passes `target`; over all tokens, or those in `order`. */
-function pick(weights: Float64Array, order: readonly number[] | undefined, target: number): number {
-  const count = order?.length ?? weights.length;
+/** Sets the weights of tokens that top-p or min-p drops to zero; of equal ones the first stay. */
+function dropUnlikely(weights: Float64Array, sampling: SamplingParams): void {
+  const sum = total(weights);
+  const descending = likeliest(weights, sum, sampling);
+  const kept = descending.subarray(0, keptCount(descending, sum, sampling));
+  const least = kept.at(-1) ?? 0;
+  let ties = kept.length - kept.indexOf(least);
+  for (let token = 0; token < weights.length; token++) {
+    if (weights[token]! > least) continue;
+    if (weights[token] === least && ties > 0) ties -= 1;
+    else weights[token] = 0;
+  }
+}
+
+/**
+ * Weights that can pass top-p and min-p, descending. Sorting a whole vocabulary costs more than everything else here, so the small
+ * ones are left out as long as the others reach top-p without them.
+ */
+function likeliest(weights: Float64Array, sum: number, sampling: SamplingParams, floor = 0.1): Float64Array {
+  const { topP, minP } = sampling;
+  const likely: number[] = [];
+  let reached = 0;
+  for (let token = 0; token < weights.length; token++) {
+    const weight = weights[token]!;
+    if (weight < floor || weight < minP) continue;
+    likely.push(weight);
+    reached += weight;
+  }
+  if (floor <= minP || (topP < 1 && reached >= topP * sum)) return new Float64Array(likely).sort().reverse();
+  return likeliest(weights, sum, sampling, floor > 1e-7 ? floor / 100 : 0);
+}
+
+/** Where a running sum of the first `count` weights passes `u` times their sum. */
+function pick(weights: Float64Array, count: number, u: number): number {
+  let sum = 0;
+  for (let i = 0; i < count; i++) sum += weights[i]!;
+  const target = u * sum;
   let reached = 0;
   let last = 0;
   for (let i = 0; i < count; i++) {
-    const token = order ? order[i]! : i;
-    if (weights[token] === 0) continue;
-    reached += weights[token]!;
-    last = token;
-    if (reached > target) return token;
+    if (weights[i] === 0) continue;
+    reached += weights[i]!;
+    last = i;
+    if (reached > target) return i;
   }
   return last;
+}
+
+let scratch = new Float64Array(0);
+
+/** Each token's probability relative to the likeliest one's. Valid until the next call, for it is always the same memory. */
+function weightsOf(logits: Float32Array, temperature: number): Float64Array {
+  if (scratch.length !== logits.length) scratch = new Float64Array(logits.length);
+  const max = logits[argmax(logits)]!;
+  for (let i = 0; i < logits.length; i++) scratch[i] = weightOf(logits[i]!, max, temperature);
+  return scratch;
+}
+
+/** Zero for what is too unlikely to count in double precision, and for NaN, of which nothing can be drawn. */
+function weightOf(logit: number, max: number, temperature: number): number {
+  const exponent = (logit - max) / temperature;
+  return exponent > -exponentMax ? exponential(exponent) : 0;
+}
+
+const exponentMax = 45;
+const exponentSteps = 32;
+const powers = Float64Array.from({ length: exponentMax * exponentSteps + 1 }, (_, i) => Math.exp(-i / exponentSteps));
+
+/**
+ * e^x for x in (-exponentMax, 0], within 3e-10 of it: a table and the series for what is left. A draw takes one for every token of
+ * the vocabulary, and Math.exp is five times as slow.
+ */
+function exponential(x: number): number {
+  const step = Math.trunc(-x * exponentSteps);
+  const rest = x + step / exponentSteps;
+  return powers[step]! * (1 + rest * (1 + rest * (1 / 2 + rest * (1 / 6 + rest / 24))));
+}
+
+function total(weights: Float64Array): number {
+  let sum = 0;
+  for (let i = 0; i < weights.length; i++) sum += weights[i]!;
+  return sum;
 }
 
 /** The index of the largest value, the first of equals. NaN is never largest. */
@@ -130,15 +180,19 @@ function argmax(values: Float32Array): number {
   return best;
 }
 
-/** Indexes of the `count` largest values, descending. */
+/** Indexes of the `count` largest values, descending; the first of equals first, NaN never. */
 function largest(values: Float32Array, count: number): number[] {
   const best: number[] = [];
+  if (count === 0) return best;
+  let least = Number.NEGATIVE_INFINITY;
   for (let i = 0; i < values.length; i++) {
-    if (best.length === count && (count === 0 || !(values[i]! > values[best.at(-1)!]!))) continue;
+    const value = values[i]!;
+    if (best.length === count ? !(value > least) : Number.isNaN(value)) continue;
     let place = best.length;
-    while (place > 0 && values[i]! > values[best[place - 1]!]!) place -= 1;
+    while (place > 0 && value > values[best[place - 1]!]!) place -= 1;
     best.splice(place, 0, i);
     if (best.length > count) best.pop();
+    least = values[best.at(-1)!]!;
   }
   return best;
 }

@@ -1,8 +1,8 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
-import { errorFromData, KindredError } from "../core/index.js";
-import type { EngineInfo, EngineOptions, FromEngine, ToEngine } from "../engine/index.js";
+import { errorFromData, errorToData, KindredError } from "../core/index.js";
+import type { EngineInfo, EngineOptions, FromEngine, StartEngine, ToEngine } from "../engine/index.js";
 import { assert } from "../util/index.js";
 import type { EnginePort } from "./engine-port.js";
 
@@ -70,7 +70,8 @@ export class EngineProcess implements EnginePort {
   #attach(child: ChildProcess): void {
     this.#child = child;
     this.#startedMs = performance.now();
-    child.on("message", (message: FromEngine) => this.#listener(message));
+    // An engine that says it is broken exits, and the exit is what is acted on.
+    child.on("message", (message: FromEngine) => message.type !== "broken" && this.#listener(message));
     child.once("exit", (code, signal) => void this.#restart(signal ?? `code ${code}`));
   }
 
@@ -90,11 +91,7 @@ export class EngineProcess implements EnginePort {
       this.#attach(child);
       this.#listener({ type: "restarted" });
     } catch (error) {
-      const data = error instanceof KindredError ? error : new KindredError("engine_failed", 503, String(error));
-      this.#listener({
-        type: "broken",
-        error: { code: data.code, status: data.status, message: data.message, details: data.details },
-      });
+      this.#listener({ type: "broken", error: errorToData(error) });
     }
   }
 }
@@ -104,7 +101,7 @@ async function launch(
   onMessage: (message: FromEngine) => void,
 ): Promise<{ child: ChildProcess; info: EngineInfo }> {
   const entry = fileURLToPath(import.meta.resolve("../engine/process.js"));
-  const child = fork(entry, [JSON.stringify(options)], {
+  const child = fork(entry, [], {
     serialization: "advanced",
     stdio: ["ignore", "inherit", "inherit", "ipc"],
   });
@@ -131,5 +128,6 @@ async function launch(
       );
     child.on("message", hear);
     child.once("exit", died);
+    child.send({ type: "start", options } satisfies StartEngine);
   });
 }

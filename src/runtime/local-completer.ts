@@ -27,7 +27,12 @@ interface Active {
   /** Tokens the engine has given so far: what a new engine needs to go on. */
   readonly generated: number[];
   readonly channel: Channel<Progress>;
+  /** Engines that died while they computed it. */
+  deaths: number;
 }
+
+/** A request that this many engines died of is not given to another. */
+const deathsMax = 2;
 
 /**
  * Completes requests on one engine. Text stays on this side: the engine sees numbers. For every request it keeps the prompt and the
@@ -84,7 +89,7 @@ export class LocalCompleter implements Completer {
     if (!model) throw new ModelNotFound(request.model);
     const spec = this.#specOf(request, model);
     const channel = new Channel<Progress>({ capacity: spec.maxTokens + 1 });
-    const active: Active = { spec, generated: [], channel };
+    const active: Active = { spec, generated: [], channel, deaths: 0 };
     const abort = () => channel.close(new KindredError("aborted", 499, "The client left"));
     signal.addEventListener("abort", abort, { once: true });
     this.#active.set(spec.id, active);
@@ -138,8 +143,19 @@ export class LocalCompleter implements Completer {
   }
 
   #resubmit(): void {
-    for (const { spec, generated } of this.#active.values()) {
-      this.#port.send({ type: "submit", spec: { ...spec, generated: [...generated] } });
+    for (const active of this.#active.values()) {
+      active.deaths += 1;
+      if (active.deaths > deathsMax) {
+        active.channel.close(
+          new KindredError(
+            "engine_failed",
+            500,
+            `The engine died ${active.deaths} times while it computed this request`,
+          ),
+        );
+        continue;
+      }
+      this.#port.send({ type: "submit", spec: { ...active.spec, generated: [...active.generated] } });
     }
   }
 }

@@ -1,4 +1,4 @@
-import { InvalidRequest, type ModelCard, type Prompt, type SamplingParams } from "../core/index.js";
+import { InvalidFile, InvalidRequest, type ModelCard, type Prompt, type SamplingParams } from "../core/index.js";
 import type { TextAssets } from "../formats/index.js";
 import { ChatTemplate, type Tokenizer } from "../text/index.js";
 
@@ -33,6 +33,10 @@ export class ServedModel {
     this.variant = init.variant;
     this.tokenizer = tokenizer;
     this.#vocabSize = init.vocabSize;
+    if (tokenizer.vocabSize > init.vocabSize) {
+      const problem = `its tokenizer has ${tokenizer.vocabSize} tokens, its embedding ${init.vocabSize} rows; they are of different models`;
+      throw new InvalidFile(tokenizer.path, problem);
+    }
     this.#template = assets.chatTemplate === undefined ? undefined : new ChatTemplate(assets.chatTemplate, tokenizer);
     const ids = [assets.generationConfig.eos_token_id, init.configJson.eos_token_id, tokenizer.eosTokenId].flat();
     this.endTokens = [...new Set(ids.filter((id): id is number => Number.isInteger(id)))];

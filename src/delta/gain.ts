@@ -1,0 +1,32 @@
+import { HALF_MAX } from "./codec.js";
+
+/**
+ * How much more of a real input than of a random one a difference passes on: ‖Δx‖² over ‖Δ‖²‖x‖² / columns. Fine-tuning
+ * adds up products of gradients and inputs, so Δ is aligned with inputs, which what a code misses of it is not. Measured
+ * over the layers of the fine-tunes in models/tiny: 1 to 33, mostly 3 to 9. What comes out depends little on it: half or
+ * twice as much moves the divergence from the fine-tune by a few percent, 1 (no gain) at least doubles it.
+ */
+const COHERENCE = 8;
+
+/**
+ * The factor by which the best approximation of a block is to be enlarged.
+ *
+ * An approximation Δ̂ with the least squared error is too small: it is ρΔ plus noise of energy ρ(1 − ρ)‖Δ‖² that is
+ * orthogonal to Δ, where 1 − ρ is the share of ‖Δ‖² that is lost. Every layer then does only ρ of what the fine-tune had
+ * learnt, and that adds up over layers, while noise averages out. Enlarging Δ̂ by g loses
+ * coherence · (1 − gρ)² + g²ρ(1 − ρ) of the layer's output, the least where g = coherence / (coherence · ρ + 1 − ρ).
+ * This is 1 for an exact approximation, and at most the coherence.
+ *
+ * @param squaredError of the least-squares approximation, ‖Δ − Δ̂‖²
+ * @param sumOfSquares ‖Δ‖²
+ */
+export function gainOf(squaredError: number, sumOfSquares: number): number {
+  if (sumOfSquares === 0) return 1;
+  const lost = squaredError / sumOfSquares;
+  return COHERENCE / (COHERENCE * (1 - lost) + lost);
+}
+
+/** A scale times a gain, at most what half precision reaches. */
+export function enlarge(scale: number, gain: number): number {
+  return Math.min(scale * gain, HALF_MAX);
+}
