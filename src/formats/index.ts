@@ -4,6 +4,7 @@ export * from "./delta-artifact.js";
 export type { CodecOptions } from "./delta-manifest.js";
 export * from "./delta-tensor.js";
 export * from "./folder-writer.js";
+export { parseModelConfig } from "./model-config.js";
 export * from "./open-checkpoint.js";
 export * from "./safetensors.js";
 export * from "./safetensors-writer.js";

@@ -196,3 +196,14 @@ test("what outlasts the drain timeout is cut, and its completion aborted", async
   await eventually(() => completer.closed === 1);
   assert.ok(completer.signals[0]?.aborted);
 });
+
+test("a connection that never sent a request does not hold up a drain", async (t) => {
+  const { url, close } = await serve(t, stalls, { drainTimeoutMs: 60_000 });
+  const { hostname, port } = new URL(url);
+  const silent = connect(Number(port), hostname);
+  await once(silent, "connect");
+  const ended = once(silent, "close");
+  silent.resume();
+  await close();
+  await ended;
+});

@@ -1,3 +1,4 @@
+import type { Socket } from "node:net";
 import type { FastifyInstance } from "fastify";
 
 /** Where to listen. */
@@ -28,10 +29,18 @@ export interface Listening {
  */
 export async function listen(app: FastifyInstance, options: ListenOptions): Promise<Listening> {
   const { host = "127.0.0.1", port, drainTimeoutMs = 30_000 } = options;
+  // Clients open connections ahead of need. Node counts one that never sent a request as busy, and a drain would wait for it.
+  const silent = new Set<Socket>();
+  app.server.on("connection", (socket: Socket) => {
+    silent.add(socket);
+    socket.once("close", () => silent.delete(socket));
+  });
+  app.server.on("request", ({ socket }) => silent.delete(socket));
   const url = await app.listen({ host, port });
   return {
     url,
     async close() {
+      for (const socket of silent) socket.destroy();
       const cut = setTimeout(() => app.server.closeAllConnections(), drainTimeoutMs);
       try {
         await app.close();
