@@ -31,16 +31,29 @@ export async function listen(app: FastifyInstance, options: ListenOptions): Prom
   const { host = "127.0.0.1", port, drainTimeoutMs = 30_000 } = options;
   // Clients open connections ahead of need. Node counts one that never sent a request as busy, and a drain would wait for it.
   const silent = new Set<Socket>();
+  let answering = 0;
+  let draining = false;
+  const sweep = (): void => {
+    if (draining && answering === 0) for (const socket of silent) socket.destroy();
+  };
   app.server.on("connection", (socket: Socket) => {
     silent.add(socket);
     socket.once("close", () => silent.delete(socket));
   });
-  app.server.on("request", ({ socket }) => silent.delete(socket));
+  app.server.on("request", ({ socket }, response) => {
+    silent.delete(socket);
+    answering += 1;
+    response.once("close", () => {
+      answering -= 1;
+      sweep();
+    });
+  });
   const url = await app.listen({ host, port });
   return {
     url,
     async close() {
-      for (const socket of silent) socket.destroy();
+      draining = true;
+      sweep();
       const cut = setTimeout(() => app.server.closeAllConnections(), drainTimeoutMs);
       try {
         await app.close();
