@@ -29,31 +29,17 @@ export interface Listening {
  */
 export async function listen(app: FastifyInstance, options: ListenOptions): Promise<Listening> {
   const { host = "127.0.0.1", port, drainTimeoutMs = 30_000 } = options;
-  // Clients open connections ahead of need. Node counts one that never sent a request as busy, and a drain would wait for it.
-  const silent = new Set<Socket>();
-  let answering = 0;
-  let draining = false;
-  const sweep = (): void => {
-    if (draining && answering === 0) for (const socket of silent) socket.destroy();
-  };
+  const sockets = new Set<Socket>();
   app.server.on("connection", (socket: Socket) => {
-    silent.add(socket);
-    socket.once("close", () => silent.delete(socket));
-  });
-  app.server.on("request", ({ socket }, response) => {
-    silent.delete(socket);
-    answering += 1;
-    response.once("close", () => {
-      answering -= 1;
-      sweep();
-    });
+    sockets.add(socket);
+    socket.once("close", () => sockets.delete(socket));
   });
   const url = await app.listen({ host, port });
   return {
     url,
     async close() {
-      draining = true;
-      sweep();
+      // Clients open connections ahead of need. Node counts one that has said nothing as busy, and would wait for it.
+      for (const socket of sockets) if (socket.bytesRead === 0) socket.destroy();
       const cut = setTimeout(() => app.server.closeAllConnections(), drainTimeoutMs);
       try {
         await app.close();
