@@ -1,106 +1,167 @@
-import type { SequenceSpec } from "../src/core/index.js";
-import { defaultSampling, KindredError } from "../src/core/index.js";
-import { defaultEngineOptions, Engine, type EngineInfo, type EngineOptions, type FromEngine } from "../src/engine/index.js";
-import { type Contender, warmupSteps } from "./contender.js";
+import type { Sequence, StepPlan } from "../src/core/index.js";
+import type { ResidentVariant } from "../src/engine/batch.js";
+import { poolLayout } from "../src/engine/pool-layout.js";
+import { Stepper } from "../src/engine/stepper.js";
+import { loadVariant, openVariants } from "../src/engine/variants.js";
+import { openCheckpoint } from "../src/formats/index.js";
+import { Device } from "../src/ggml/index.js";
+import { type BaseDType, DeltaPools, KvCache, Weights } from "../src/model/index.js";
+import { Scheduler } from "../src/scheduler/index.js";
+import { Residency } from "../src/storage/index.js";
+import { type Contender, greedySpec, type Prompt } from "./contender.js";
+import type { SharedThreads } from "./shared-threads.js";
 
-type Loaded = Extract<FromEngine, { type: "variantLoaded" }>;
+export interface KindredOptions {
+  /** A Hugging Face folder or a GGUF file. */
+  readonly base: string;
+  readonly dtype: BaseDType;
+  readonly threads: SharedThreads;
+  readonly contextLength: number;
+  readonly sequences: number;
+  /** Delta artifacts, all of which are made resident. */
+  readonly variants?: readonly { readonly name: string; readonly path: string }[];
+}
+
+/** A variant that was read into its slots. */
+export interface VariantLoad {
+  readonly bytes: number;
+  readonly tookMs: number;
+}
 
 /**
- * Kindred's engine in this process, driven by the messages that drive it in its own. What is timed is all of a step: the plan, the
- * arrays, the pass, the logits' way to the host, drawing the likeliest token, and telling of it.
+ * Kindred's scheduler and stepper, driven as its engine drives them. What is timed is all of a step: the plan, the arrays, the
+ * pass, the logits' way to the host, drawing the likeliest token, and the books.
  */
 export class KindredContender implements Contender, Disposable {
   readonly name = "kindred";
-  /** The loads of variants so far. */
-  readonly loads: Loaded[] = [];
-  readonly #engine: Engine;
-  #hear: (message: FromEngine) => void = () => {};
-  #fail: (error: unknown) => void = () => {};
-  #submitted = 0;
+  readonly vocabSize: number;
+  readonly loads: readonly VariantLoad[];
+  /** Memory that one resident variant takes in the pools. */
+  readonly bytesPerVariant: number;
+  readonly #options: KindredOptions;
+  readonly #device: Device;
+  readonly #stepper: Stepper;
+  readonly #residents: ReadonlyMap<string, ResidentVariant>;
+  #scheduler: Scheduler;
+  #sequences: readonly Sequence[] = [];
 
-  static async open(options: Pick<EngineOptions, "base" | "threads" | "contextLength" | "sequences"> & Partial<EngineOptions>): Promise<KindredContender> {
-    let take: (message: FromEngine) => void = () => {};
-    const engine = await Engine.open({ ...defaultEngineOptions, variants: [], ...options }, (message) => take(message));
-    const contender = new KindredContender(engine);
-    take = (message) => contender.#take(message);
-    return contender;
+  static async open(options: KindredOptions): Promise<KindredContender> {
+    await using checkpoint = await openCheckpoint(options.base);
+    const device = Device.open({ kind: "cpu", threads: options.threads.count });
+    options.threads.attachDevice(device);
+    const { config } = checkpoint;
+    const weights = await Weights.load(device, checkpoint, { dtype: options.dtype });
+    const { contextLength, sequences } = options;
+    const cache = new KvCache(device, config, { contextLength, regions: sequences });
+    const { variants, refused } = await openVariants(options.variants ?? [], checkpoint);
+    if (refused[0]) throw new Error(refused[0].error.message);
+    const layout = poolLayout(config, [...variants.values()], Number.POSITIVE_INFINITY);
+    const pools = layout && new DeltaPools(device, config, layout);
+    pools?.copyBaseVectors(weights);
+    const state = { weights, cache, pools };
+
+    const residency = new Residency({ slots: layout?.slots ?? new Map(), variants: layout?.variants ?? 0 });
+    const residents = new Map<string, ResidentVariant>();
+    const loads: VariantLoad[] = [];
+    for (const [name, variant] of variants) {
+      const placement = residency.place(name, variant.needs, () => true)!;
+      const start = performance.now();
+      const bytes = await loadVariant(variant, placement, state);
+      loads.push({ bytes, tookMs: performance.now() - start });
+      await variant.artifact[Symbol.asyncDispose]();
+      residents.set(name, { ...placement, extraRows: variant.extraRows });
+    }
+    return new KindredContender(options, device, new Stepper(device, state), {
+      vocabSize: config.vocabSize,
+      residents,
+      loads,
+      bytesPerVariant: pools ? pools.byteLength / variants.size : 0,
+    });
   }
 
-  private constructor(engine: Engine) {
-    this.#engine = engine;
-    engine.run().catch((error: unknown) => this.#fail(error));
+  private constructor(
+    options: KindredOptions,
+    device: Device,
+    stepper: Stepper,
+    {
+      vocabSize,
+      residents,
+      loads,
+      bytesPerVariant,
+    }: Pick<KindredContender, "vocabSize" | "loads" | "bytesPerVariant"> & {
+      residents: ReadonlyMap<string, ResidentVariant>;
+    },
+  ) {
+    this.vocabSize = vocabSize;
+    this.loads = loads;
+    this.bytesPerVariant = bytesPerVariant;
+    this.#options = options;
+    this.#device = device;
+    this.#stepper = stepper;
+    this.#residents = residents;
+    this.#scheduler = this.#newScheduler();
   }
 
-  get info(): EngineInfo {
-    return this.#engine.info;
-  }
-
-  async prefillMs(prompt: readonly number[]): Promise<number> {
+  prefillMs(prompt: Prompt): number {
+    this.#admit([prompt]);
     const start = performance.now();
-    return this.#run([{ prompt, maxTokens: 1 }], () => performance.now() - start);
+    this.#step();
+    return performance.now() - start;
   }
 
   /** @param variants the variant of each prompt; the base without it */
-  async decodeMs(prompts: readonly (readonly number[])[], steps: number, variants?: readonly string[]): Promise<number> {
-    const times: number[] = [];
-    // Sequences whose prompts were read first run ahead of the others meanwhile, hence the spare tokens.
-    const maxTokens = warmupSteps + steps + 16;
-    const specs = prompts.map((prompt, index) => ({ prompt, maxTokens, variant: variants?.[index] ?? null }));
-    return this.#run(specs, ({ tokens }) => {
-      if (tokens.length === prompts.length) times.push(performance.now());
-      return times.length > warmupSteps + steps ? times.at(-1)! - times[warmupSteps]! : undefined;
-    });
+  begin(prompts: readonly Prompt[], variants?: readonly string[]): void {
+    this.#admit(prompts, variants);
+    let plan: StepPlan;
+    do plan = this.#step();
+    while (plan.spans.length < prompts.length || plan.spans.some(({ samples }) => !samples));
+    this.#sequences = plan.spans.map(({ sequence }) => sequence);
   }
 
-  async continuation(prompt: readonly number[], count: number): Promise<readonly number[]> {
-    const drawn: number[] = [];
-    return this.#run([{ prompt, maxTokens: count }], ({ tokens }) => {
-      drawn.push(...tokens.map(({ token }) => token));
-      return drawn.length === count ? drawn : undefined;
-    });
+  decodeMs(steps: number): number {
+    for (const sequence of this.#sequences) {
+      const { length } = sequence.spec.prompt;
+      sequence.tokens.length = length + 1;
+      sequence.computedTokens = length;
+    }
+    const start = performance.now();
+    for (let index = 0; index < steps; index++) this.#step();
+    return performance.now() - start;
+  }
+
+  likeliest(prompt: Prompt, count: number): ReadonlyMap<number, number> {
+    this.#admit([prompt], undefined, count);
+    const plan = this.#plan();
+    const [drawn] = this.#stepper.step(plan, () => undefined);
+    return new Map(drawn!.top.map(({ token, logprob }) => [token, logprob]));
   }
 
   [Symbol.dispose](): void {
-    this.#engine[Symbol.dispose]();
+    this.#device[Symbol.dispose]();
   }
 
-  /** Submits sequences, hands each step to `watch` until it gives a result, and takes them out again. */
-  async #run<T>(
-    wanted: readonly Partial<SequenceSpec>[],
-    watch: (step: Extract<FromEngine, { type: "step" }>) => T | undefined,
-  ): Promise<T> {
-    const specs = wanted.map((spec) => sequence({ id: String(this.#submitted++), ...spec }));
-    try {
-      return await new Promise<T>((resolve, reject) => {
-        this.#fail = reject;
-        this.#hear = (message) => {
-          if (message.type === "failed") reject(new KindredError(message.error.code, message.error.status, message.error.message));
-          if (message.type !== "step") return;
-          const result = watch(message);
-          if (result !== undefined) resolve(result);
-        };
-        for (const spec of specs) this.#engine.submit(spec);
-      });
-    } finally {
-      for (const { id } of specs) this.#engine.abort(id);
-    }
+  #newScheduler(): Scheduler {
+    const { sequences, contextLength } = this.#options;
+    return new Scheduler({ regions: sequences, contextLength, stepTokens: 512, queueMax: sequences, overtakenMax: 0 });
   }
 
-  #take(message: FromEngine): void {
-    if (message.type === "variantLoaded") this.loads.push(message);
-    this.#hear(message);
+  /** Forgets what ran and queues these. */
+  #admit(prompts: readonly Prompt[], variants?: readonly string[], topLogprobs: number | null = null): void {
+    this.#scheduler = this.#newScheduler();
+    prompts.forEach((prompt, index) => {
+      const variant = variants?.[index] ?? null;
+      this.#scheduler.add({ ...greedySpec(String(index), prompt), variant, topLogprobs });
+    });
   }
-}
 
-function sequence(own: Partial<SequenceSpec> & Pick<SequenceSpec, "id">): SequenceSpec {
-  return {
-    variant: null,
-    prompt: [],
-    generated: [],
-    sampling: { ...defaultSampling, temperature: 0, seed: 0 },
-    maxTokens: 1,
-    endTokens: [],
-    topLogprobs: null,
-    ...own,
-  };
+  #plan(): StepPlan {
+    return this.#scheduler.plan({ isResident: (variant) => this.#residents.has(variant) });
+  }
+
+  #step(): StepPlan {
+    const plan = this.#plan();
+    const tokens = this.#stepper.step(plan, (variant) => this.#residents.get(variant));
+    this.#scheduler.commit(plan, tokens);
+    return plan;
+  }
 }

@@ -119,7 +119,7 @@ export interface LlamaLibrary {
   readonly cpu: CpuFunctions;
   /** What llama.cpp logged last, for the message of an error. */
   lastWords(): string;
-  /** ggml's own defaults for a thread pool, as llama.cpp's tools take them. */
+  /** A thread pool with ggml's own defaults, as llama.cpp's tools take them. */
   newThreadpool(threads: number): Pointer | null;
   modelDefaults(): Params;
   contextDefaults(): Params;
@@ -132,6 +132,7 @@ export interface LlamaLibrary {
   attachThreadpool(context: Pointer, decode: Pointer, prefill: Pointer): void;
   memoryOf(context: Pointer): Pointer;
   clearMemory(memory: Pointer, data: boolean): void;
+  removeCells(memory: Pointer, sequence: number, from: number, to: number): boolean;
   newBatch(tokens: number, embedding: number, sequences: number): LlamaBatch;
   freeBatch(batch: LlamaBatch): void;
   decode(context: Pointer, batch: LlamaBatch): number;
@@ -184,6 +185,7 @@ export function openLlama(): LlamaLibrary {
     attachThreadpool: f("llama_attach_threadpool", "void", [P, P, P]),
     memoryOf: f("llama_get_memory", P, [P]),
     clearMemory: f("llama_memory_clear", "void", [P, "bool"]),
+    removeCells: f("llama_memory_seq_rm", "bool", [P, "int32_t", "int32_t", "int32_t"]),
     newBatch: f("llama_batch_init", batch, ["int32_t", "int32_t", "int32_t"]),
     freeBatch: f("llama_batch_free", "void", [batch]),
     decode: f("llama_decode", "int32_t", [P, batch]),

@@ -1,10 +1,12 @@
 import { existsSync, mkdirSync, renameSync, statSync } from "node:fs";
 import path from "node:path";
 import koffi from "koffi";
-import { NativeError } from "../src/core/index.js";
+import { NativeError, Sequence } from "../src/core/index.js";
+import { sampleToken } from "../src/engine/index.js";
 import { memoryAt, type Pointer } from "../src/ggml/signatures.js";
-import { type Contender, warmupSteps } from "./contender.js";
+import { type Contender, greedySpec, type Prompt } from "./contender.js";
 import type { LlamaBatch, LlamaLibrary } from "./llama-library.js";
+import type { SharedThreads } from "./shared-threads.js";
 
 /** llama.h's `llama_ftype` of the forms that are compared. */
 const fileTypes = { q8_0: 7, q4_0: 2 } as const;
@@ -16,41 +18,46 @@ export type PeerForm = keyof typeof fileTypes;
  *
  * @returns the path of the file
  */
-export function quantizedFile(library: LlamaLibrary, source: string, form: PeerForm, options: { folder: string; threads: number }): string {
+export function quantizedFile(
+  library: LlamaLibrary,
+  source: string,
+  form: PeerForm,
+  options: { folder: string; threads: number },
+): string {
   const file = path.join(options.folder, `${path.basename(source, ".gguf")}.${form}.gguf`);
   if (existsSync(file) && statSync(file).mtimeMs > statSync(source).mtimeMs) return file;
   mkdirSync(options.folder, { recursive: true });
-  const params = { ...library.quantizeDefaults(), nthread: options.threads, ftype: fileTypes[form], allow_requantize: true };
+  const params = {
+    ...library.quantizeDefaults(),
+    nthread: options.threads,
+    ftype: fileTypes[form],
+    allow_requantize: true,
+  };
   const status = library.quantize(source, `${file}.partial`, params);
   if (status !== 0) throw new NativeError(`llama.cpp could not quantise ${source} to ${form}: ${library.lastWords()}`);
   renameSync(`${file}.partial`, file);
   return file;
 }
 
-/** A GGUF file loaded by llama.cpp with its defaults (memory-mapped, linear layers repacked where it has a faster layout), and threads. */
+/** A GGUF file loaded by llama.cpp with its defaults: memory-mapped, linear layers repacked where it has a faster layout. */
 export class LlamaModel implements Disposable {
   readonly library: LlamaLibrary;
-  readonly threads: number;
+  readonly threads: SharedThreads;
   readonly pointer: Pointer;
   readonly vocabSize: number;
-  readonly threadpool: Pointer;
 
   /** @throws {NativeError} with llama.cpp's own words */
-  constructor(library: LlamaLibrary, file: string, threads: number) {
+  constructor(library: LlamaLibrary, file: string, threads: SharedThreads) {
     const pointer = library.loadModel(file, library.modelDefaults());
     if (!pointer) throw new NativeError(`llama.cpp could not load ${file}: ${library.lastWords()}`);
-    const threadpool = library.newThreadpool(threads);
-    if (!threadpool) throw new NativeError(`llama.cpp could not start ${threads} threads`);
     this.library = library;
     this.threads = threads;
     this.pointer = pointer;
     this.vocabSize = library.vocabularySize(library.vocabularyOf(pointer));
-    this.threadpool = threadpool;
   }
 
   [Symbol.dispose](): void {
     this.library.freeModel(this.pointer);
-    this.library.cpu.threadpoolFree(this.threadpool);
   }
 }
 
@@ -68,6 +75,7 @@ export class LlamaPeer implements Contender, Disposable {
   readonly #vocabSize: number;
   readonly #context: Pointer;
   readonly #batch: TokenBatch;
+  #sequences: readonly Sequence[] = [];
 
   /** @throws {NativeError} with llama.cpp's own words */
   constructor(model: LlamaModel, { sequences, contextLength, unified }: PeerContextOptions) {
@@ -76,13 +84,13 @@ export class LlamaPeer implements Contender, Disposable {
       ...library.contextDefaults(),
       n_ctx: contextLength * sequences,
       n_seq_max: sequences,
-      n_threads: threads,
-      n_threads_batch: threads,
+      n_threads: threads.count,
+      n_threads_batch: threads.count,
       kv_unified: unified,
     };
     const context = library.newContext(model.pointer, params);
     if (!context) throw new NativeError(`llama.cpp could not make a context: ${library.lastWords()}`);
-    library.attachThreadpool(context, model.threadpool, model.threadpool);
+    threads.attachContext(context);
     this.name = unified && sequences > 1 ? "llama.cpp, unified cache" : "llama.cpp";
     this.#library = library;
     this.#vocabSize = model.vocabSize;
@@ -90,41 +98,50 @@ export class LlamaPeer implements Contender, Disposable {
     this.#batch = new TokenBatch(library, contextLength);
   }
 
-  async prefillMs(prompt: readonly number[]): Promise<number> {
+  prefillMs(prompt: Prompt): number {
     this.#clear();
     const start = performance.now();
-    this.#read(prompt, 0);
+    this.#drawn(this.#read(prompt, 0), new Sequence(greedySpec("0", prompt)));
     return performance.now() - start;
   }
 
-  async decodeMs(prompts: readonly (readonly number[])[], steps: number): Promise<number> {
+  begin(prompts: readonly Prompt[]): void {
     this.#clear();
-    prompts.forEach((prompt, sequence) => void this.#read(prompt, sequence));
-    const step = (index: number) => {
-      const rows = prompts.map((prompt, sequence) => {
-        return { token: prompt[index % prompt.length]!, position: prompt.length + index, sequence, wantsLogits: true };
+    this.#sequences = prompts.map((prompt, index) => {
+      const sequence = new Sequence(greedySpec(String(index), prompt));
+      sequence.tokens.push(this.#drawn(this.#read(prompt, index), sequence));
+      return sequence;
+    });
+  }
+
+  decodeMs(steps: number): number {
+    const memory = this.#library.memoryOf(this.#context);
+    this.#sequences.forEach(({ spec, tokens }, index) => {
+      tokens.length = spec.prompt.length + 1;
+      this.#library.removeCells(memory, index, spec.prompt.length, -1);
+    });
+    const start = performance.now();
+    for (let step = 0; step < steps; step++) {
+      this.#decode(
+        this.#sequences.map(({ tokens }, sequence) => ({
+          token: tokens.at(-1)!,
+          position: tokens.length - 1,
+          sequence,
+          wantsLogits: true,
+        })),
+      );
+      this.#sequences.forEach((sequence, row) => {
+        sequence.tokens.push(this.#drawn(this.#logits(row), sequence));
       });
-      this.#decode(rows);
-      for (const row of rows.keys()) this.#logits(row);
-    };
-    for (let index = 0; index < warmupSteps; index++) step(index);
-    const start = performance.now();
-    for (let index = 0; index < steps; index++) step(warmupSteps + index);
+    }
     return performance.now() - start;
   }
 
-  async continuation(prompt: readonly number[], count: number): Promise<readonly number[]> {
+  likeliest(prompt: Prompt, count: number): ReadonlyMap<number, number> {
     this.#clear();
-    const tokens: number[] = [];
-    let logits = this.#read(prompt, 0);
-    while (tokens.length < count) {
-      const values = new Float32Array(memoryAt(logits, this.#vocabSize * 4).buffer);
-      const token = values.indexOf(values.reduce((a, b) => Math.max(a, b)));
-      tokens.push(token);
-      this.#decode([{ token, position: prompt.length + tokens.length - 1, sequence: 0, wantsLogits: true }]);
-      logits = this.#logits(0);
-    }
-    return tokens;
+    const sequence = new Sequence({ ...greedySpec("0", prompt), topLogprobs: count });
+    const { top } = sampleToken(this.#read(prompt, 0), sequence);
+    return new Map(top.map(({ token, logprob }) => [token, logprob]));
   }
 
   [Symbol.dispose](): void {
@@ -137,7 +154,7 @@ export class LlamaPeer implements Contender, Disposable {
   }
 
   /** Computes a prompt and finds the logits of its last token. */
-  #read(prompt: readonly number[], sequence: number): Pointer {
+  #read(prompt: Prompt, sequence: number): Float32Array {
     const last = prompt.length - 1;
     this.#decode(prompt.map((token, position) => ({ token, position, sequence, wantsLogits: position === last })));
     return this.#logits(last);
@@ -145,14 +162,21 @@ export class LlamaPeer implements Contender, Disposable {
 
   #decode(rows: readonly BatchRow[]): void {
     const status = this.#library.decode(this.#context, this.#batch.filled(rows));
-    if (status !== 0) throw new NativeError(`llama_decode of ${rows.length} tokens returned ${status}: ${this.#library.lastWords()}`);
+    if (status !== 0)
+      throw new NativeError(`llama_decode of ${rows.length} tokens returned ${status}: ${this.#library.lastWords()}`);
     this.#library.synchronize(this.#context);
   }
 
-  #logits(row: number): Pointer {
+  /** A window on llama.cpp's own memory, good until the next pass. */
+  #logits(row: number): Float32Array {
     const logits = this.#library.logitsOf(this.#context, row);
     if (!logits) throw new NativeError(`llama.cpp has no logits for row ${row}: ${this.#library.lastWords()}`);
-    return logits;
+    return new Float32Array(memoryAt(logits, this.#vocabSize * Float32Array.BYTES_PER_ELEMENT).buffer);
+  }
+
+  /** The likeliest token, by the sampler that Kindred draws with: libllama's own takes longer. */
+  #drawn(logits: Float32Array, sequence: Sequence): number {
+    return sampleToken(logits, sequence).token;
   }
 }
 
@@ -181,7 +205,9 @@ class TokenBatch implements Disposable {
     this.#tokens = ints(batch.token, rowsMax);
     this.#positions = ints(batch.pos, rowsMax);
     this.#counts = ints(batch.n_seq_id, rowsMax);
-    this.#sequences = Array.from({ length: rowsMax }, (_, row) => ints(koffi.decode(batch.seq_id, row * 8, "void*") as Pointer, 1));
+    this.#sequences = Array.from({ length: rowsMax }, (_, row) =>
+      ints(koffi.decode(batch.seq_id, row * 8, "void*") as Pointer, 1),
+    );
     this.#wantsLogits = new Int8Array(memoryAt(batch.logits, rowsMax).buffer, 0, rowsMax);
   }
 

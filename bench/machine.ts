@@ -33,7 +33,8 @@ export function describeMachine(versions: { ggml: string; llamaCpp: string }): M
 }
 
 function commit(): string | null {
-  const git = (...args: string[]) => execFileSync("git", args, { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] }).trim();
+  const git = (...args: string[]) =>
+    execFileSync("git", args, { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] }).trim();
   try {
     return git("rev-parse", "HEAD") + (git("status", "--porcelain") === "" ? "" : "+");
   } catch {

@@ -2,88 +2,84 @@ import { writeFileSync } from "node:fs";
 import { availableParallelism, tmpdir } from "node:os";
 import path from "node:path";
 import { parseArgs } from "node:util";
-import type { BaseDType } from "../src/model/index.js";
-import { promptTokens } from "./contender.js";
-import { decoding, duel, type Measure, type Outcome, prefilling } from "./duel.js";
-import { KindredContender } from "./kindred-contender.js";
-import { type LlamaLibrary, openLlama } from "./llama-library.js";
-import { LlamaModel, LlamaPeer, type PeerForm, quantizedFile } from "./llama-peer.js";
+import { formatBytes } from "../src/util/index.js";
+import { duel } from "./llama-duel.js";
+import { openLlama } from "./llama-library.js";
+import type { PeerForm } from "./llama-peer.js";
 import { describeMachine } from "./machine.js";
-import { quiet } from "./quiet.js";
+import type { Outcome } from "./race.js";
+import { SharedThreads } from "./shared-threads.js";
+import { compareVariants } from "./variants.js";
 
-// npm run bench -- --model PATH.gguf: see README.md beside this file.
+// npm run bench -- --model PATH.gguf --base FOLDER --tuned FOLDER: see README.md beside this file.
 
 const { values: flags } = parseArgs({
   options: {
     model: { type: "string" },
     base: { type: "string" },
+    tuned: { type: "string" },
     work: { type: "string", default: path.join(tmpdir(), "kindred-bench") },
     threads: { type: "string", default: String(availableParallelism()) },
-    rounds: { type: "string", default: "7" },
-    only: { type: "string" },
+    rounds: { type: "string", default: "11" },
     json: { type: "string" },
   },
 });
-if (!flags.model) throw new Error("npm run bench -- --model PATH.gguf: the model to compare on; bench/README.md says how to make one");
-
-const threads = Number(flags.threads);
+if (!flags.model && !(flags.base && flags.tuned)) {
+  throw new Error(
+    "npm run bench takes --model PATH.gguf, or --base and --tuned, or all three; bench/README.md says what for",
+  );
+}
 const rounds = Number(flags.rounds);
-const contextLength = 1024;
-const sequences = 8;
-const forms: readonly PeerForm[] = ["q8_0", "q4_0"];
-const measures: readonly Measure[] = [
-  decoding("decode", { sequences: 1, steps: 64, goal: 0.95 }),
-  prefilling("prefill of 512", { tokens: 512, goal: 0.95 }),
-  decoding("batch of 8", { sequences, steps: 24, goal: 1 }),
-];
-
 const library = openLlama();
+using threads = new SharedThreads(library, Number(flags.threads));
 const machine = describeMachine({ ggml: library.ggmlVersion, llamaCpp: library.version });
-console.log(`${machine.cpu}, ${threads} threads, llama.cpp ${library.version}, medians of ${rounds} rounds\n`);
-console.log("                        kindred   llama.cpp");
-console.log("                          tok/s       tok/s   ratio   goal");
-const results: (Outcome & { form: PeerForm })[] = [];
-for (const form of forms) {
-  const file = quantizedFile(library, flags.model, form, { folder: flags.work, threads });
-  using model = new LlamaModel(library, file, threads);
-  using ours = await KindredContender.open({
-    base: flags.base ?? file,
-    baseDType: (flags.base ? form : "auto") satisfies BaseDType,
-    threads,
-    contextLength,
-    sequences,
-  });
-  using alone = new LlamaPeer(model, { sequences: 1, contextLength, unified: true });
-  using batched = await fasterBatch(library, model);
-  for (const measure of measures.filter(({ name }) => !flags.only || name.includes(flags.only))) {
-    const outcome = await duel(measure, ours, measure.sequences === 1 ? alone : batched, { rounds, vocabSize: model.vocabSize });
-    results.push({ form, ...outcome });
-    console.log(line(`${form} ${measure.name}`, outcome));
-  }
-  const prompt = promptTokens(64, model.vocabSize);
-  const [own, theirs] = [await ours.continuation(prompt, 16), await alone.continuation(prompt, 16)];
-  const alike = own.findIndex((token, index) => token !== theirs[index]);
-  console.log(`${form}: both continue a prompt with the same ${alike === -1 ? 16 : `${alike} of 16`} tokens; batches against ${batched.name}\n`);
-}
-if (flags.json) writeFileSync(flags.json, `${JSON.stringify({ machine, threads, rounds, model: path.basename(flags.model), results }, null, 2)}\n`);
+const results: object[] = [];
+console.log(`${machine.cpu}, ${threads.count} threads; tokens a second, medians of ${rounds} rounds\n`);
 
-/** llama.cpp's cache for a batch, unified or one a sequence: whichever is faster here. */
-async function fasterBatch(_library: LlamaLibrary, model: LlamaModel): Promise<LlamaPeer> {
-  const [measure] = measures.slice(-1);
-  const candidates = [false, true].map((unified) => new LlamaPeer(model, { sequences, contextLength, unified }));
-  const times: number[] = [];
-  for (const candidate of candidates) {
-    await measure!.timeMs(candidate, model.vocabSize);
-    await quiet();
-    times.push(await measure!.timeMs(candidate, model.vocabSize));
+if (flags.model) {
+  console.log(line("", ["kindred", "llama.cpp", "ratio", "goal"]));
+  const forms: readonly PeerForm[] = ["q8_0", "q4_0"];
+  for (const form of forms) {
+    const { logprobDifference, unified } = await duel(library, form, {
+      source: flags.model,
+      folder: flags.work,
+      threads,
+      rounds,
+      onOutcome: (measure, outcome) => {
+        const { ratio } = outcome;
+        const verdict = ratio >= measure.goal ? "✓" : "✗";
+        console.log(
+          line(`${form} ${measure.name}`, [...numbers(outcome), `${measure.goal.toFixed(2)} ${verdict}`], outcome),
+        );
+        results.push({ kind: "llama.cpp", form, measure: measure.name, goal: measure.goal, ...outcome });
+      },
+    });
+    console.log(
+      `  log-probabilities agree to ${logprobDifference.toFixed(3)}; llama.cpp's batch has ${unified ? "one cache" : "a cache each"}\n`,
+    );
   }
-  const [separate, unified] = candidates as [LlamaPeer, LlamaPeer];
-  const [faster, slower] = times[0]! <= times[1]! ? [separate, unified] : [unified, separate];
-  slower[Symbol.dispose]();
-  return faster;
 }
 
-function line(name: string, { ours, theirs, ratio, goal, disturbed }: Outcome): string {
-  const numbers = [ours.toFixed(1).padStart(9), theirs.toFixed(1).padStart(11), `${ratio.toFixed(3)}×`.padStart(8), `${goal.toFixed(2)}×`.padStart(7)];
-  return `${name.padEnd(22)}${numbers.join(" ")} ${ratio >= goal ? "✓" : "✗"}${disturbed > 0 ? `  ${disturbed} disturbed` : ""}`;
+if (flags.base && flags.tuned) {
+  const { base, tuned } = flags;
+  console.log(line("", ["variants", "base", "ratio", ""]));
+  const outcome = await compareVariants({ base, tuned, folder: flags.work, threads, rounds });
+  console.log(line(`q8_0 ${outcome.variants} variants, 1 plane`, numbers(outcome), outcome));
+  const { bytesPerVariant, loadMs, artifactBytes } = outcome;
+  console.log(
+    `  a variant is ${formatBytes(artifactBytes)} on disk, ${formatBytes(bytesPerVariant)} in its slots, loaded in ${loadMs.toFixed(0)} ms\n`,
+  );
+  results.push({ kind: "variants", form: "q8_0", ...outcome });
+}
+
+if (flags.json)
+  writeFileSync(flags.json, `${JSON.stringify({ machine, threads: threads.count, rounds, results }, null, 2)}\n`);
+
+function numbers({ ours, theirs, ratio }: Outcome): string[] {
+  return [ours.toFixed(1), theirs.toFixed(1), ratio.toFixed(3)];
+}
+
+function line(name: string, columns: readonly string[], outcome?: Outcome): string {
+  const note = outcome && outcome.disturbed > 0 ? `   ${outcome.disturbed} more rounds disturbed` : "";
+  return `${name.padEnd(26)}${columns.map((column) => column.padStart(11)).join("")}${note}`;
 }

@@ -53,22 +53,34 @@ async function score(flags: Flags): Promise<void> {
   if (flags.json) console.log(JSON.stringify(scores));
 }
 
-/** Greedy answers of one model to all items, `concurrency` at a time; right if equal to the letter, but for outer white space. */
-export async function scoreModel(
+/** What is scored, and how many items at a time. */
+export interface ScoreOptions {
+  readonly model: string;
+  readonly items: readonly ScoredItem[];
+  readonly concurrency: number;
+}
+
+/** How many of all items {@link judgeAnswers} finds right. */
+export async function scoreModel(completer: Completer, options: ScoreOptions): Promise<Score> {
+  const verdicts = await judgeAnswers(completer, options);
+  return { items: verdicts.length, correct: verdicts.filter((right) => right).length };
+}
+
+/** Whether one model's greedy answer to each item is right: equal to the letter, but for outer white space. */
+export async function judgeAnswers(
   completer: Completer,
-  options: { model: string; items: readonly ScoredItem[]; concurrency: number },
-): Promise<Score> {
-  const { model, items, concurrency } = options;
-  const queue = items[Symbol.iterator]();
-  let correct = 0;
+  { model, items, concurrency }: ScoreOptions,
+): Promise<boolean[]> {
+  const queue = items.entries();
+  const verdicts: boolean[] = new Array(items.length).fill(false);
   const work = async () => {
-    for (const item of queue) {
+    for (const [index, item] of queue) {
       const answer = await answerOf(completer, model, item);
-      if (answer.trim() === item.answer.trim()) correct += 1;
+      verdicts[index] = answer.trim() === item.answer.trim();
     }
   };
   await Promise.all(Array.from({ length: concurrency }, work));
-  return { items: items.length, correct };
+  return verdicts;
 }
 
 /** @throws {InvalidFile} naming the first line that is not an item */

@@ -7,6 +7,7 @@ import { type DecoderState, DeltaPools, KvCache, Weights } from "../model/index.
 import { Scheduler } from "../scheduler/index.js";
 import { Residency } from "../storage/index.js";
 import type { ResidentVariant } from "./batch.js";
+import { largestStep } from "./largest-step.js";
 import type { EngineInfo, EngineOptions, FromEngine } from "./messages.js";
 import { poolLayout } from "./pool-layout.js";
 import { Stepper } from "./stepper.js";
@@ -81,6 +82,8 @@ export class Engine implements Disposable {
     pools?.copyBaseVectors(weights);
     const state = { weights, cache, pools };
     const stepper = new Stepper(device, state);
+    const { plan, resident } = largestStep(state, options.stepTokens);
+    stepper.reserve(plan, resident);
     const info: EngineInfo = {
       device: device.description,
       threads: device.threads,

@@ -3,7 +3,7 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { elementCount, type ModelConfig, type Parameter, parametersOf } from "../core/index.js";
-import { type Checkpoint, writeSafetensors } from "../formats/index.js";
+import { type Checkpoint, parseModelConfig, writeSafetensors } from "../formats/index.js";
 import { assert, uniformAt } from "../util/index.js";
 
 /** Weights by Hugging Face's names, row-major. */
@@ -75,9 +75,9 @@ export function memoryCheckpoint(config: ModelConfig, weights: WeightTable = ran
 }
 
 /** Writes a Hugging Face folder of random weights. */
-export async function writeRandomModel(folder: string, configJson: object, config: ModelConfig): Promise<void> {
+export async function writeRandomModel(folder: string, configJson: Readonly<Record<string, unknown>>): Promise<void> {
   await writeFile(join(folder, "config.json"), JSON.stringify(configJson));
-  const tensors = parametersOf(config).map((parameter) => ({
+  const tensors = parametersOf(parseModelConfig(folder, configJson)).map((parameter) => ({
     name: parameter.name,
     shape: parameter.shape,
     dtype: "F32" as const,

@@ -4,8 +4,11 @@ import { type DecoderState, decode, type StepInputs, type StepOutputs, type Vari
 import { type Batch, layoutBatch, type ResidentVariant, type RunLayout, scatterOf, shapeKey } from "./batch.js";
 import { sampleToken } from "./sampler.js";
 
-/** Makes or finds the next input tensor of a step, and notes what is to be written to it. */
+/** Makes the next input tensor of a step, or finds it and writes its values. */
 type Bind = (name: string, dtype: DType, shape: readonly number[], values: ArrayBufferView) => Tensor;
+
+/** Where a variant lies, if it is resident. */
+type Resident = (variant: string) => ResidentVariant | undefined;
 
 interface BuiltStep {
   readonly key: string;
@@ -27,11 +30,22 @@ export class Stepper implements Disposable {
   readonly #state: DecoderState;
   readonly #memory: GraphMemory;
   #built: BuiltStep | undefined;
+  #logits = new Float32Array(0);
 
   constructor(device: Device, state: DecoderState) {
     this.#device = device;
     this.#state = state;
     this.#memory = new GraphMemory(device);
+  }
+
+  /**
+   * Claims the memory that this plan takes and computes nothing: a device that has too little says so now, and not once the first
+   * step of that size comes.
+   *
+   * @throws {NativeError} when memory is short
+   */
+  reserve(plan: StepPlan, resident: Resident): void {
+    this.#graphOf(this.#layout(plan, resident)).graph.allocate(this.#memory);
   }
 
   /**
@@ -41,27 +55,21 @@ export class Stepper implements Disposable {
    * @param resident where a variant lies; every variant of the plan must
    * @throws {NativeError} when the device fails
    */
-  step(plan: StepPlan, resident: (variant: string) => ResidentVariant | undefined): SampledToken[] {
+  step(plan: StepPlan, resident: Resident): SampledToken[] {
     const { batch, logits } = this.logits(plan, resident);
     return batch.outputs.map(({ sequence }, row) => sampleToken(logits[row]!, sequence));
   }
 
-  /** The logits behind `step`, one array over the variant's vocabulary for each of `batch.outputs`. */
-  logits(
-    plan: StepPlan,
-    resident: (variant: string) => ResidentVariant | undefined,
-  ): { batch: Batch; logits: Float32Array[] } {
+  /** The logits behind `step`, one array over the variant's vocabulary for each of `batch.outputs`; good until the next pass. */
+  logits(plan: StepPlan, resident: Resident): { batch: Batch; logits: Float32Array[] } {
     const { vocabSize } = this.#state.weights.config;
     const extraRows = this.#state.pools?.layout.extraRows ?? 0;
-    const batch = layoutBatch(plan, {
-      config: this.#state.weights.config,
-      contextLength: this.#state.cache.contextLength,
-      extraRows,
-      resident,
-    });
+    const batch = this.#layout(plan, resident);
     const outputs = this.#compute(batch);
-    const values = readAll(outputs.logits);
-    const extra = outputs.extraLogits && readAll(outputs.extraLogits);
+    const { elements } = outputs.logits;
+    if (this.#logits.length < elements) this.#logits = new Float32Array(elements);
+    const values = readInto(this.#logits.subarray(0, elements), outputs.logits);
+    const extra = outputs.extraLogits && readInto(new Float32Array(outputs.extraLogits.elements), outputs.extraLogits);
     const logits = batch.outputs.map(({ sequence }, row) => {
       const own = values.subarray(row * vocabSize, (row + 1) * vocabSize);
       const more = sequence.variant === null ? 0 : (resident(sequence.variant)?.extraRows ?? 0);
@@ -75,38 +83,46 @@ export class Stepper implements Disposable {
     this.#memory[Symbol.dispose]();
   }
 
+  #layout(plan: StepPlan, resident: Resident): Batch {
+    return layoutBatch(plan, {
+      config: this.#state.weights.config,
+      contextLength: this.#state.cache.contextLength,
+      extraRows: this.#state.pools?.layout.extraRows ?? 0,
+      resident,
+    });
+  }
+
   #compute(batch: Batch): StepOutputs {
-    const key = shapeKey(batch);
-    const writes: (() => void)[] = [];
-    if (this.#built?.key === key) {
-      const known = this.#built.inputs[Symbol.iterator]();
-      stepInputs(batch, this.#state, (_name, _dtype, _shape, values) => {
-        const tensor: Tensor = known.next().value!;
-        writes.push(() => tensor.write(values));
-        return tensor;
-      });
-    } else {
-      this.#built?.graph[Symbol.dispose]();
-      this.#built = undefined;
-      const tensorsMax = tensorsPerLayer * this.#state.weights.config.layers + tensorsAround;
-      const graph = new Graph(this.#device, { tensorsMax });
-      const inputs: Tensor[] = [];
-      const step = stepInputs(batch, this.#state, (name, dtype, shape, values) => {
-        const tensor = graph.input(name, dtype, shape);
-        inputs.push(tensor);
-        writes.push(() => tensor.write(values));
-        return tensor;
-      });
-      const outputs = decode(graph, this.#state, step);
-      graph.output(outputs.logits);
-      if (outputs.extraLogits) graph.output(outputs.extraLogits);
-      this.#built = { key, graph, outputs, inputs };
-    }
-    const { graph, outputs } = this.#built;
+    const { graph, outputs, inputs } = this.#graphOf(batch);
     graph.allocate(this.#memory);
-    for (const write of writes) write();
+    const known = inputs[Symbol.iterator]();
+    stepInputs(batch, this.#state, (_name, _dtype, _shape, values) => {
+      const tensor: Tensor = known.next().value!;
+      tensor.write(values);
+      return tensor;
+    });
     graph.compute();
     return outputs;
+  }
+
+  /** The last graph if it is good for this batch, or a new one in its place. */
+  #graphOf(batch: Batch): BuiltStep {
+    const key = shapeKey(batch);
+    if (this.#built?.key === key) return this.#built;
+    this.#built?.graph[Symbol.dispose]();
+    this.#built = undefined;
+    const tensorsMax = tensorsPerLayer * this.#state.weights.config.layers + tensorsAround;
+    const graph = new Graph(this.#device, { tensorsMax });
+    const inputs: Tensor[] = [];
+    const step = stepInputs(batch, this.#state, (name, dtype, shape) => {
+      inputs.push(graph.input(name, dtype, shape));
+      return inputs.at(-1)!;
+    });
+    const outputs = decode(graph, this.#state, step);
+    graph.output(outputs.logits);
+    if (outputs.extraLogits) graph.output(outputs.extraLogits);
+    this.#built = { key, graph, outputs, inputs };
+    return this.#built;
   }
 }
 
@@ -153,8 +169,7 @@ function stepInputs(batch: Batch, state: DecoderState, bind: Bind): StepInputs {
   };
 }
 
-function readAll(tensor: Tensor): Float32Array {
-  const values = new Float32Array(tensor.elements);
+function readInto(values: Float32Array, tensor: Tensor): Float32Array {
   tensor.read(values);
   return values;
 }

@@ -18,7 +18,9 @@ export class GraphMemory implements Disposable {
   /** Places a graph's inputs and results; false when there is not that much memory, after which smaller graphs still fit. */
   place(graph: Pointer): boolean {
     const { base } = this.#device.library;
-    if (base.graphAllocatorAlloc(this.#allocator, graph)) return true;
+    // Without `reserve`, the places of the graph before are taken again if it had as many operations, whatever they were.
+    const isReserved = base.graphAllocatorReserve(this.#allocator, graph);
+    if (isReserved && base.graphAllocatorAlloc(this.#allocator, graph)) return true;
     // ggml's allocator cannot be used again once it failed.
     base.graphAllocatorFree(this.#allocator);
     this.#allocator = newAllocator(this.#device);

@@ -71,6 +71,7 @@ export class Graph implements Disposable {
     return this.#node(name, [], { dtype, extents }, (base, context) => {
       const pointer = base.newTensor(context, dtypes[dtype].id, 4, BigInt64Array.from(extents, BigInt));
       base.setInput(pointer);
+      base.expand(this.#graph, pointer); // so that it has memory to be written to, whether or not an operation takes it
       return pointer;
     });
   }
@@ -349,7 +350,8 @@ export class Graph implements Disposable {
   allocate(memory: GraphMemory): void {
     if (this.#allocated) return;
     const { base } = this.#device.library;
-    for (let index = 0; index < base.graphNodes(this.#graph); index++) {
+    const nodes = base.graphNodes(this.#graph);
+    for (let index = 0; index < nodes; index++) {
       const node = base.graphNode(this.#graph, index);
       if (!base.deviceSupportsOp(this.#device.device, node)) {
         const op = base.opDesc(node);

@@ -106,6 +106,7 @@ export interface BaseFunctions {
   tensorGet(tensor: Pointer, data: ArrayBufferView, offset: number, size: number): void;
   graphAllocatorNew(bufferType: Pointer): Pointer | null;
   graphAllocatorFree(allocator: Pointer): void;
+  graphAllocatorReserve(allocator: Pointer, graph: Pointer): boolean;
   graphAllocatorAlloc(allocator: Pointer, graph: Pointer): boolean;
   compute(backend: Pointer, graph: Pointer): number;
   backendFree(backend: Pointer): void;
@@ -222,6 +223,7 @@ export function bindBase(lib: LibraryHandle): BaseFunctions {
     tensorGet: f("ggml_backend_tensor_get", "void", [P, P, "size_t", "size_t"]),
     graphAllocatorNew: f("ggml_gallocr_new", P, [P]),
     graphAllocatorFree: f("ggml_gallocr_free", "void", [P]),
+    graphAllocatorReserve: f("ggml_gallocr_reserve", "bool", [P, P]),
     graphAllocatorAlloc: f("ggml_gallocr_alloc_graph", "bool", [P, P]),
     compute: f("ggml_backend_graph_compute", "int", [P, P]),
     backendFree: f("ggml_backend_free", "void", [P]),

@@ -72,10 +72,11 @@ export function decode(g: Graph, state: DecoderState, step: StepInputs): StepOut
     scale: config.ropeScaling.kind === "linear" ? 1 / config.ropeScaling.factor : 1,
     factors: weights.ropeFactors,
   };
-  const project = (x: Tensor, layer: Linear) => linear(g, x, layer, pools, step.variants);
-  const norm = (x: Tensor, scale: Vector) => g.mul(g.rmsNorm(x, eps), perRow(g, scale, pools, step.variants));
+  let variants = step.variants;
+  const project = (x: Tensor, layer: Linear) => linear(g, x, layer, pools, variants);
+  const norm = (x: Tensor, scale: Vector) => g.mul(g.rmsNorm(x, eps), perRow(g, scale, pools, variants));
   const headNorm = (x: Tensor, scale: Vector) => {
-    const perHead = perRow(g, scale, pools, step.variants); // [headDim] or [headDim, n]
+    const perHead = perRow(g, scale, pools, variants); // [headDim] or [headDim, n]
     return g.mul(g.rmsNorm(x, eps), perHead.extents[1] > 1 ? g.reshape(perHead, [headDim, 1, rows]) : perHead);
   };
 
@@ -92,17 +93,20 @@ export function decode(g: Graph, state: DecoderState, step: StepInputs): StepOut
     k = g.rope(k, step.positions, rope); // [headDim, kvHeads, n]
     g.expand(g.setRows(cache.keys(index), g.reshape(k, [headDim * kvHeads, rows]), step.cells));
     g.expand(g.setRows(cache.values(index), v, step.cells));
-    const a = attention(g, config, cache, index, g.reshape(q, [headDim * heads, rows]), step);
-    x = g.add(x, project(a, layer.o)); // [hidden, n]
+    let a = attention(g, config, cache, index, g.reshape(q, [headDim * heads, rows]), step);
+    if (index === config.layers - 1) {
+      // All rows left their keys and values; beyond that, only those whose logits are wanted matter any more.
+      a = g.getRows(a, step.outputRows); // [headDim * heads, m]
+      x = g.getRows(x, step.outputRows); // [hidden, m]
+      variants = step.outputVariants;
+    }
+    x = g.add(x, project(a, layer.o)); // [hidden, n], in the last layer [hidden, m]
     const f = norm(x, layer.feedForwardNorm);
     x = g.add(x, project(g.swiglu(project(f, layer.gate), project(f, layer.up)), layer.down));
   }
 
-  x = g.getRows(x, step.outputRows); // [hidden, m]
-  const finalNorm = perRow(g, vectorOf(weights, "model.norm.weight"), pools, step.outputVariants);
-  x = g.mul(g.rmsNorm(x, eps), finalNorm);
-  const head = { name: headName(config), weight: weights.get(headName(config)), bias: undefined };
-  const logits = linear(g, x, head, pools, step.outputVariants); // [vocabulary, m]
+  x = norm(x, vectorOf(weights, "model.norm.weight"));
+  const logits = project(x, { name: headName(config), weight: weights.get(headName(config)), bias: undefined }); // [vocabulary, m]
   const extraPool = pools?.extraRows(headName(config));
   const extraLogits =
     step.extraOutput && extraPool

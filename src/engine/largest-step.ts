@@ -1,0 +1,37 @@
+import { defaultSampling, Sequence, type Span, type StepPlan } from "../core/index.js";
+import type { DecoderState } from "../model/index.js";
+import type { ResidentVariant } from "./batch.js";
+
+/**
+ * A step that takes as much memory as any may: every region has a sequence, the first one computes a prompt that fills what is
+ * left of the step, all look over whole regions, and all are of a variant that has planes of every kind and words of its own.
+ */
+export function largestStep(
+  { cache, pools }: DecoderState,
+  stepTokens: number,
+): { plan: StepPlan; resident: () => ResidentVariant | undefined } {
+  const { contextLength, regions } = cache;
+  const longest = Math.max(1, Math.min(contextLength, stepTokens - (regions - 1)));
+  const spans = Array.from({ length: Math.min(regions, stepTokens) }, (_, region): Span => {
+    const count = region === 0 ? longest : 1;
+    const sequence = new Sequence({
+      id: `${region}`,
+      variant: pools ? "any" : null,
+      prompt: new Array<number>(contextLength).fill(0),
+      generated: [],
+      sampling: { ...defaultSampling, seed: 0 },
+      maxTokens: 1,
+      endTokens: [],
+      topLogprobs: null,
+    });
+    sequence.region = region;
+    sequence.computedTokens = contextLength - count;
+    return { sequence, count, samples: true };
+  });
+  const any: ResidentVariant | undefined = pools && {
+    index: 0,
+    slots: new Map([...pools.layout.slots.keys()].map((dtype) => [dtype, [0]])),
+    extraRows: pools.layout.extraRows,
+  };
+  return { plan: { spans, wanted: [] }, resident: () => any };
+}

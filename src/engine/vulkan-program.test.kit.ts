@@ -1,0 +1,91 @@
+// A program: logits of the embedded base and of random variants on the kind of device that the first argument names, as JSON on
+// stdout. The second argument is how many tokens a step may have.
+
+import { type DType, NativeError, parametersOf } from "../core/index.js";
+import { openCheckpoint } from "../formats/index.js";
+import { Device } from "../ggml/index.js";
+import { memoryCheckpoint, randomWeights, smallConfig } from "./random-model.test.kit.js";
+import { fillPools, type RandomVariant } from "./random-variant.test.kit.js";
+import { poolsFor, spec, Workbench } from "./workbench.test.kit.js";
+
+/** What the program prints: logits by what computed them, or why this machine has no such device. */
+export type LogitsReport =
+  | { readonly device: string; readonly isHost: boolean; readonly logits: Readonly<Record<string, readonly number[]>> }
+  | { readonly unavailable: string };
+
+async function report(kind: "cpu" | "vulkan", stepTokens: number): Promise<LogitsReport> {
+  let device: Device;
+  try {
+    device = Device.open({ kind, threads: 1 });
+  } catch (error) {
+    if (error instanceof NativeError) return { unavailable: error.message };
+    throw error;
+  }
+  const logits = { ...(await ofTheBase(device, stepTokens)), ...(await ofVariants(device, stepTokens)) };
+  return { device: device.description, isHost: device.kind === "cpu", logits };
+}
+
+/** The embedded base as it is served: 8-bit weights, half-float keys and values. */
+async function ofTheBase(device: Device, stepTokens: number): Promise<Record<string, readonly number[]>> {
+  await using checkpoint = await openCheckpoint("models/tiny/base");
+  const bench = await Workbench.open(checkpoint, {
+    device,
+    dtype: "q8_0",
+    kvDType: "f16",
+    regions: 2,
+    contextLength: 512,
+  });
+  const prompts = [
+    [600, 607, 261, 300],
+    [1, 500, 2000, 4000, 17, 230],
+  ];
+  return Object.fromEntries(
+    prompts.map((prompt, index) => {
+      const { logits } = bench.run([spec("a", prompt)], { stepTokens }).get("a")!;
+      return [`the tiny base, prompt ${index}`, Array.from(logits[0]!)];
+    }),
+  );
+}
+
+/** A random base with a variant of each kind of planes, two of them with words of their own. */
+async function ofVariants(device: Device, stepTokens: number): Promise<Record<string, readonly number[]>> {
+  const config = smallConfig({ qkvBias: true, tiedEmbeddings: false });
+  const base = randomWeights(config);
+  const matrices = parametersOf(config).filter(({ kind }) => kind !== "vector");
+  const dtypes: readonly DType[] = ["q1_0", "tq1_0", "q8_0"];
+  const bench = await Workbench.open(memoryCheckpoint(config, base), {
+    device,
+    dtype: "f16",
+    kvDType: "f16",
+    regions: 4,
+    pools: poolsFor(
+      { q1_0: 2, tq1_0: 2, q8_0: 2 },
+      matrices.map(({ name }) => name),
+      dtypes.length,
+      3,
+    ),
+  });
+  const places = new Map(
+    dtypes.map((dtype, index) => {
+      const variant: RandomVariant = { seed: index, dtype, planes: dtype === "q1_0" ? 2 : 1, extraRows: index };
+      const slots = new Map([[dtype, dtype === "q1_0" ? [1, 0] : [1]]]);
+      const place = { index, slots, extraRows: index };
+      fillPools(bench.pools!, config, base, variant, place);
+      return [`${dtype}`, place];
+    }),
+  );
+  const specs = [null, ...places.keys()].map((variant) => {
+    const lastWord = config.vocabSize - 1 + (variant === null ? 0 : places.get(variant)!.extraRows);
+    return spec(variant ?? "base", [3, 50, lastWord], { variant });
+  });
+  const results: Record<string, readonly number[]> = {};
+  for (const one of specs) {
+    // Alone, for the products of several rows take a software driver long to compile.
+    const outcome = bench.run([one], { stepTokens, resident: (variant) => places.get(variant) }).get(one.id)!;
+    results[`a random model, ${one.id}`] = Array.from(outcome.logits[0]!);
+  }
+  return results;
+}
+
+const [kind, stepTokens] = process.argv.slice(2);
+process.stdout.write(JSON.stringify(await report(kind as "cpu" | "vulkan", Number(stepTokens))));

@@ -1,0 +1,72 @@
+import assert from "node:assert/strict";
+import { after, test } from "node:test";
+import type { DType } from "../core/index.js";
+import { Device, toFloat32 } from "../ggml/index.js";
+import { DeltaPools, type PoolLayout } from "./delta-pools.js";
+import { KvCache } from "./kv-cache.js";
+import { smallCheckpoint, smallModel } from "./small-checkpoint.test.kit.js";
+import { Weights } from "./weights.js";
+
+const device = Device.open({ kind: "cpu", threads: 1 });
+after(() => device[Symbol.dispose]());
+
+const down = "model.layers.0.mlp.down_proj.weight";
+const query = "model.layers.0.self_attn.q_proj.weight";
+const layout: PoolLayout = {
+  slots: new Map<DType, number>([
+    ["q1_0", 3],
+    ["tq1_0", 2],
+  ]),
+  matrices: new Map<DType, ReadonlySet<string>>([
+    ["q1_0", new Set([query, down, "lm_head.weight"])],
+    ["tq1_0", new Set([down])],
+  ]),
+  variants: 4,
+  extraRows: 5,
+};
+
+test("a pool holds whole blocks: rows are filled up to them", () => {
+  using pools = new DeltaPools(device, smallModel, layout);
+  assert.deepEqual(pools.matrix(query, "q1_0")!.extents, [128, 64, 3, 1]);
+  assert.deepEqual(pools.matrix(down, "q1_0")!.extents, [128, 64, 3, 1]);
+  assert.deepEqual(pools.matrix(down, "tq1_0")!.extents, [256, 64, 2, 1]);
+  assert.equal(pools.matrix(query, "tq1_0"), undefined, "no variant has ternary planes there");
+  assert.equal(pools.matrix("model.embed_tokens.weight", "q1_0"), undefined);
+});
+
+test("every vector has a row for the base and one for each variant; words beyond the vocabulary have room for each", () => {
+  using pools = new DeltaPools(device, smallModel, layout);
+  assert.deepEqual(pools.vector("model.norm.weight").extents, [64, 5, 1, 1]);
+  assert.deepEqual(pools.vector("model.layers.0.self_attn.k_proj.bias").extents, [32, 5, 1, 1]);
+  assert.deepEqual(pools.extraRows("model.embed_tokens.weight")!.extents, [64, 5, 4, 1]);
+  assert.deepEqual(pools.extraRows("lm_head.weight")!.extents, [64, 5, 4, 1]);
+  assert.equal(pools.extraRows(query), undefined);
+  using none = new DeltaPools(device, smallModel, { ...layout, extraRows: 0 });
+  assert.equal(none.extraRows("lm_head.weight"), undefined);
+});
+
+test("pools begin as zero weights, and the base's vectors as its own", async () => {
+  using pools = new DeltaPools(device, smallModel, layout);
+  using weights = await Weights.load(device, smallCheckpoint(), { dtype: "f32" });
+  pools.copyBaseVectors(weights);
+  const pool = pools.matrix(down, "q1_0")!;
+  const bytes = new Uint8Array(pool.byteLength);
+  pool.read(bytes);
+  assert.ok(toFloat32("q1_0", bytes, pool.elements).every((value) => value === 0));
+
+  const [own, rows] = [new Float32Array(64), new Float32Array(5 * 64)];
+  weights.get("model.norm.weight").read(own);
+  pools.vector("model.norm.weight").read(rows);
+  assert.deepEqual(rows.subarray(0, 64), own);
+  assert.ok(rows.subarray(64).every((value) => value === 0));
+});
+
+test("a cache has cells for every region and layer, all zero at first", () => {
+  using cache = new KvCache(device, { ...smallModel, layers: 2 }, { contextLength: 16, regions: 3, dtype: "f32" });
+  assert.deepEqual(cache.keys(1).extents, [32, 48, 1, 1]);
+  assert.deepEqual(cache.values(0).extents, [32, 48, 1, 1]);
+  assert.ok(cache.byteLength >= 2 * 2 * 32 * 48 * 4);
+  const values = new Float32Array(32 * 48);
+  cache.values(1).read(values);
+  assert.ok(values.every((value) => value === 0));
+});
