@@ -1,6 +1,7 @@
 // A program: logits of the embedded base and of random variants on the kind of device that the first argument names, as JSON on
 // stdout. The second argument is how many tokens a step may have.
 
+import { readFile } from "node:fs/promises";
 import { type DType, NativeError, parametersOf } from "../core/index.js";
 import { openCheckpoint } from "../formats/index.js";
 import { Device } from "../ggml/index.js";
@@ -35,10 +36,9 @@ async function ofTheBase(device: Device, stepTokens: number): Promise<Record<str
     regions: 2,
     contextLength: 512,
   });
-  const prompts = [
-    [600, 607, 261, 300],
-    [1, 500, 2000, 4000, 17, 230],
-  ];
+  // "The quick brown fox" and a chat, as test/golden has them.
+  const golden = JSON.parse(await readFile("test/golden/tiny-base.json", "utf8")) as { tokens: number[] }[];
+  const prompts = [golden[1]!.tokens, golden[5]!.tokens];
   return Object.fromEntries(
     prompts.map((prompt, index) => {
       const { logits } = bench.run([spec("a", prompt)], { stepTokens }).get("a")!;
