@@ -29,9 +29,9 @@ if (!flags.model && !(flags.base && flags.tuned)) {
     "npm run bench takes --model PATH.gguf, or --base and --tuned, or all three; bench/README.md says what for",
   );
 }
-const rounds = Number(flags.rounds);
+const rounds = positive("rounds", flags.rounds);
 const library = openLlama();
-using threads = new SharedThreads(library, Number(flags.threads));
+using threads = new SharedThreads(library, positive("threads", flags.threads));
 const machine = describeMachine({ ggml: library.ggmlVersion, llamaCpp: library.version });
 const results: object[] = [];
 console.log(`${machine.cpu}, ${threads.count} threads; tokens a second, medians of ${rounds} rounds\n`);
@@ -75,11 +75,17 @@ if (flags.base && flags.tuned) {
 if (flags.json)
   writeFileSync(flags.json, `${JSON.stringify({ machine, threads: threads.count, rounds, results }, null, 2)}\n`);
 
+function positive(flag: string, text: string): number {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 1) throw new Error(`--${flag} takes a positive number, got "${text}"`);
+  return value;
+}
+
 function numbers({ ours, theirs, ratio }: Outcome): string[] {
   return [ours.toFixed(1), theirs.toFixed(1), ratio.toFixed(3)];
 }
 
 function line(name: string, columns: readonly string[], outcome?: Outcome): string {
-  const note = outcome && outcome.disturbed > 0 ? `   ${outcome.disturbed} more rounds disturbed` : "";
+  const note = outcome && outcome.disturbed > 0 ? `   ${outcome.disturbed} disturbed` : "";
   return `${name.padEnd(26)}${columns.map((column) => column.padStart(11)).join("")}${note}`;
 }

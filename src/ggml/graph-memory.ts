@@ -4,27 +4,25 @@ import type { Pointer } from "./signatures.js";
 
 /** The memory that intermediate results share, from one graph to the next. It grows to the largest graph and stays. */
 export class GraphMemory implements Disposable {
-  #allocator: Pointer;
+  readonly #allocator: Pointer;
   readonly #device: Device;
   readonly #adoption: { release(): void };
   #disposed = false;
 
   constructor(device: Device) {
+    const allocator = device.library.base.graphAllocatorNew(device.defaultBufferType);
+    if (!allocator) throw new NativeError(`Cannot make a graph allocator on ${device.description}`);
+    this.#allocator = allocator;
     this.#device = device;
-    this.#allocator = newAllocator(device);
     this.#adoption = device.adopt(this);
   }
 
   /** Places a graph's inputs and results; false when there is not that much memory, after which smaller graphs still fit. */
   place(graph: Pointer): boolean {
     const { base } = this.#device.library;
-    // Without `reserve`, the places of the graph before are taken again if it had as many operations, whatever they were.
-    const isReserved = base.graphAllocatorReserve(this.#allocator, graph);
-    if (isReserved && base.graphAllocatorAlloc(this.#allocator, graph)) return true;
-    // ggml's allocator cannot be used again once it failed.
-    base.graphAllocatorFree(this.#allocator);
-    this.#allocator = newAllocator(this.#device);
-    return false;
+    // Without `reserve`, ggml's allocator gives a graph the places of the one before if both have as many operations, whatever
+    // those were, and does not notice that it failed before.
+    return base.graphAllocatorReserve(this.#allocator, graph) && base.graphAllocatorAlloc(this.#allocator, graph);
   }
 
   [Symbol.dispose](): void {
@@ -33,10 +31,4 @@ export class GraphMemory implements Disposable {
     this.#adoption.release();
     this.#device.library.base.graphAllocatorFree(this.#allocator);
   }
-}
-
-function newAllocator(device: Device): Pointer {
-  const allocator = device.library.base.graphAllocatorNew(device.defaultBufferType);
-  if (!allocator) throw new NativeError(`Cannot make a graph allocator on ${device.description}`);
-  return allocator;
 }

@@ -12,7 +12,7 @@ const request = (model: string): CompletionRequest => {
 test("events come in the order in which they are said, and each choice ends by itself", async () => {
   const completer = new ScriptedCompleter(async function* ({ model }) {
     yield started;
-    await sleep(model === "slow" ? 30 : 1);
+    await sleep(model === "slow" ? 1000 : 1);
     yield text(model);
     yield finished(1);
   });

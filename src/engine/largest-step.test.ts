@@ -1,0 +1,73 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { type DType, parametersOf } from "../core/index.js";
+import { Device } from "../ggml/index.js";
+import type { DecoderState } from "../model/index.js";
+import { layoutBatch } from "./batch.js";
+import { largestStep } from "./largest-step.js";
+import { memoryCheckpoint, smallConfig } from "./random-model.test.kit.js";
+import { poolsFor, spec, Workbench } from "./workbench.test.kit.js";
+
+const config = smallConfig();
+const matrices = parametersOf(config)
+  .filter(({ kind }) => kind !== "vector")
+  .map(({ name }) => name);
+
+async function open(slots: Partial<Record<DType, number>>, regions: number) {
+  const device = Device.open({ kind: "cpu", threads: 1 });
+  const hasVariants = Object.keys(slots).length > 0;
+  const pools = hasVariants ? { pools: poolsFor(slots, matrices, 2, 3) } : {};
+  return Workbench.open(memoryCheckpoint(config), { device, regions, contextLength: 300, ...pools });
+}
+
+const layout = (state: DecoderState, stepTokens: number) => {
+  const { plan, resident } = largestStep(state, stepTokens);
+  return layoutBatch(plan, {
+    config,
+    contextLength: state.cache.contextLength,
+    extraRows: state.pools?.layout.extraRows ?? 0,
+    resident,
+  });
+};
+
+test("the largest step fills its tokens, looks over whole regions and wants logits of every sequence", async () => {
+  using bench = await open({ q1_0: 2, tq1_0: 1 }, 5);
+  const batch = layout(bench, 40);
+  assert.equal(batch.tokens.length, 40);
+  assert.equal(batch.outputs.length, 5);
+  assert.deepEqual(
+    batch.groups.map(({ rows, sequences, cells }) => [rows, sequences, cells]),
+    [
+      [1, 4, 300],
+      [36, 1, 300],
+    ],
+  );
+  assert.deepEqual(
+    batch.runs.map(({ dtype, slots }) => [dtype, slots.length]),
+    [
+      ["q1_0", 40],
+      ["tq1_0", 40],
+    ],
+  );
+  assert.equal(batch.extraOutput?.length, 5);
+});
+
+test("without variants it is the base's, and never longer than a region or a step", async () => {
+  using bench = await open({}, 3);
+  assert.deepEqual(
+    layout(bench, 1000).groups.map(({ rows }) => rows),
+    [1, 300],
+  );
+  assert.equal(layout(bench, 1000).vectorRows, undefined);
+  assert.equal(layout(bench, 2).tokens.length, 2);
+});
+
+test("reserving computes nothing: what follows is what it would have been", async () => {
+  using bench = await open({}, 3);
+  const one = spec("a", [5, 9, 2, 70], { maxTokens: 4 });
+  const before = bench.run([one]);
+  const { plan, resident } = largestStep(bench, 64);
+  bench.stepper.reserve(plan, resident);
+  assert.deepEqual(bench.run([one]), before);
+  assert.ok(plan.spans.every(({ sequence }) => sequence.generatedTokens === 0));
+});
