@@ -22,12 +22,15 @@ const [columns, out, slots] = [256, 32, 4];
 const rowsOf = (rows: number) => noise(columns * rows, 2);
 const idsOf = (rows: number, below: number) => Array.from({ length: rows }, (_, row) => (row * 37 + 1) % below);
 
-/** Over every dtype that bases and deltas have; `matrixRows` are the numbers of rows that the base is multiplied with. */
-export function productCases(matrixRows: readonly number[]): ProductCase[] {
+/**
+ * Over every dtype that bases and deltas have. The thorough ones include products of many rows with every dtype, which software
+ * drivers take minutes to compile.
+ */
+export function productCases(isThorough: boolean): ProductCase[] {
   const dtypes: readonly DType[] = ["f32", "f16", "q8_0", "q4_0", "q1_0", "tq1_0", "tq2_0"];
   return dtypes.flatMap((dtype) => [
-    ...matrixRows.map((rows) => ({ dtype, op: "mulMat" as const, rows })),
-    ...[1, 8, 40].map((rows) => ({ dtype, op: "mulMatId" as const, rows })),
+    ...(isThorough ? [1, 8, 40] : [1]).map((rows) => ({ dtype, op: "mulMat" as const, rows })),
+    ...(isThorough || dtype === "q1_0" ? [1, 8, 40] : [1, 8]).map((rows) => ({ dtype, op: "mulMatId" as const, rows })),
     { dtype, op: "getRows" as const, rows: 3 },
   ]);
 }
