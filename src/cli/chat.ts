@@ -27,7 +27,7 @@ export function register(program: Command): void {
 async function chat(flags: Flags): Promise<void> {
   await using service = await openService({
     base: flags.base,
-    ...(flags.variants ? { variants: flags.variants } : {}),
+    variants: flags.variants,
     engine: engineOptions({ ...flags, sequences: 1 }),
     inline: true,
   });

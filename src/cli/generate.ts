@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import type { Prompt } from "../core/index.js";
+import { untilInterrupted } from "./interrupt.js";
 import { type EngineFlags, engineFlags, engineOptions, positiveInteger } from "./options.js";
 import { openService } from "./wire.js";
 
@@ -8,7 +9,7 @@ interface Flags extends EngineFlags {
   readonly variants?: string;
   readonly model?: string;
   readonly maxTokens: number;
-  readonly temperature?: number;
+  readonly temperature: number;
   readonly seed?: number;
   readonly raw?: boolean;
 }
@@ -31,33 +32,29 @@ export function register(program: Command): void {
 async function generate(text: string, flags: Flags): Promise<void> {
   await using service = await openService({
     base: flags.base,
-    ...(flags.variants ? { variants: flags.variants } : {}),
+    variants: flags.variants,
     engine: engineOptions({ ...flags, sequences: 1 }),
     inline: true,
   });
   const prompt: Prompt = flags.raw
     ? { kind: "text", text }
     : { kind: "chat", messages: [{ role: "user", content: text }] };
-  const sampling = {
-    ...(flags.temperature === undefined ? {} : { temperature: flags.temperature }),
-    ...(flags.seed === undefined ? {} : { seed: flags.seed }),
-  };
   const request = {
     model: flags.model ?? service.baseId,
     prompt,
-    sampling,
+    sampling: { temperature: flags.temperature, ...(flags.seed === undefined ? {} : { seed: flags.seed }) },
     maxTokens: flags.maxTokens,
     stop: [],
     topLogprobs: null,
   };
-  const interrupt = new AbortController();
-  process.once("SIGINT", () => interrupt.abort());
-  try {
-    for await (const event of service.completer.complete(request, interrupt.signal)) {
-      if (event.type === "text") process.stdout.write(event.text);
+  await untilInterrupted(async (signal) => {
+    try {
+      for await (const event of service.completer.complete(request, signal)) {
+        if (event.type === "text") process.stdout.write(event.text);
+      }
+    } catch (error) {
+      if (!signal.aborted) throw error;
     }
-  } catch (error) {
-    if (!interrupt.signal.aborted) throw error;
-  }
+  });
   process.stdout.write("\n");
 }

@@ -40,7 +40,7 @@ async function score(flags: Flags): Promise<void> {
   const items = await readItems(flags.items);
   await using service = await openService({
     base: flags.base,
-    ...(flags.variants ? { variants: flags.variants } : {}),
+    variants: flags.variants,
     engine: engineOptions(flags),
     inline: true,
   });

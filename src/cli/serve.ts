@@ -31,8 +31,8 @@ export function register(program: Command): void {
 async function serve(flags: Flags): Promise<void> {
   await using service = await openService({
     base: flags.base,
-    ...(flags.variants ? { variants: flags.variants } : {}),
-    ...(flags.name ? { name: flags.name } : {}),
+    variants: flags.variants,
+    name: flags.name,
     engine: engineOptions(flags),
     onLoading: loadingLine(),
     onEvent: logEvent,

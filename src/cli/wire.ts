@@ -11,14 +11,14 @@ export interface ServiceOptions {
   /** A Hugging Face folder or a GGUF file. */
   readonly base: string;
   /** What clients call the base. Default: the folder's or file's name. */
-  readonly name?: string;
+  readonly name?: string | undefined;
   /** A folder whose subfolders are delta artifacts, each served under its folder's name. */
-  readonly variants?: string;
+  readonly variants?: string | undefined;
   readonly engine: Omit<EngineOptions, "base" | "variants">;
   /** Compute in this process instead of one of its own. */
   readonly inline?: boolean;
   readonly onLoading?: (progress: { readonly bytesDone: number; readonly bytesTotal: number }) => void;
-  readonly onEvent?: (event: ServiceEvent) => void;
+  readonly onEvent?: ((event: ServiceEvent) => void) | undefined;
 }
 
 /** A base and its variants, ready to complete. Disposing it ends the engine. */
@@ -55,7 +55,7 @@ export async function openService(options: ServiceOptions): Promise<Service> {
     const completer = new LocalCompleter(port, {
       models,
       contextLength: port.info.contextLength,
-      ...(options.onEvent ? { onEvent: options.onEvent } : {}),
+      onEvent: options.onEvent,
     });
     return {
       completer,

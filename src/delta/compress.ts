@@ -1,4 +1,3 @@
-import { createHash } from "node:crypto";
 import { rm } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
@@ -19,7 +18,7 @@ import {
   writeFolder,
 } from "../formats/index.js";
 import { fromFloat32, toFloat32 } from "../ggml/index.js";
-import { assert } from "../util/index.js";
+import { assert, sha256 } from "../util/index.js";
 import { BlobSpool } from "./blob-spool.js";
 import type { DeltaCodec } from "./codec.js";
 import { CannotCompress, checkCompatible } from "./compatibility.js";
@@ -176,7 +175,7 @@ class Compression {
   }
 
   async #keep(bytes: Uint8Array, describe: (sha256: string) => DeltaBlob): Promise<DeltaBlob> {
-    const blob = describe(createHash("sha256").update(bytes).digest("hex"));
+    const blob = describe(sha256(bytes));
     assert(
       blob.byteLength === bytes.length,
       `Blob ${blob.name} has ${bytes.length} bytes, expected ${blob.byteLength}`,

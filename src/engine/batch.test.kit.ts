@@ -1,15 +1,15 @@
 // A notation for steps. A span is `name@variant/region computed+count`, with `!` where it reaches the sequence's end:
 // "a/0 5+1!" decodes, "b@clinc/3 0+4" computes the first part of a prompt. Residents are `index[dtype slots …]`.
 
-import { type DType, defaultSampling, type ModelConfig, Sequence, type Span, type StepPlan } from "../core/index.js";
+import { type DType, defaultSampling, Sequence, type Span, type StepPlan } from "../core/index.js";
 import { type Batch, type BatchContext, layoutBatch, type ResidentVariant, type RunLayout } from "./batch.js";
+import { smallConfig } from "./random-model.test.kit.js";
 
 export const vocabSize = 1000;
 /** Token `position` of every sequence is this plus the position, unless a test says otherwise. */
 export const firstToken = 100;
 
-const config: ModelConfig = {
-  architecture: "llama",
+const config = smallConfig({
   hiddenSize: 8,
   layers: 1,
   heads: 2,
@@ -18,16 +18,7 @@ const config: ModelConfig = {
   feedForward: 8,
   vocabSize,
   contextLength: 512,
-  rmsNormEps: 1e-5,
-  ropeTheta: 10_000,
-  ropeScaling: { kind: "none" },
-  tiedEmbeddings: true,
-  qkvBias: false,
-  outputBias: false,
-  mlpBias: false,
-  qkNorm: false,
-  slidingWindow: null,
-};
+});
 
 /** Residents by name: clinc has one sign plane, dates two, roman a ternary one, kana one and seven words of its own. */
 export const residents: Readonly<Record<string, ResidentVariant>> = {

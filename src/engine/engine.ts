@@ -43,7 +43,6 @@ export class Engine implements Disposable {
   readonly #scheduler: Scheduler;
   readonly #residency: Residency;
   readonly #variants: ReadonlyMap<string, RegisteredVariant>;
-  readonly #ready = new Set<string>();
   readonly #loading = new Set<string>();
   #wake: (() => void) | undefined;
   #stopped = false;
@@ -149,7 +148,7 @@ export class Engine implements Disposable {
   /** Computes until `stop`. */
   async run(): Promise<void> {
     while (!this.#stopped) {
-      const plan = this.#scheduler.plan({ isResident: (variant) => this.#ready.has(variant) });
+      const plan = this.#scheduler.plan({ isResident: (variant) => this.#isReady(variant) });
       for (const variant of plan.wanted) this.#load(variant);
       if (plan.spans.length === 0) {
         await this.#woken();
@@ -186,8 +185,13 @@ export class Engine implements Disposable {
     }
   }
 
+  /** It has its place, and its planes lie there. */
+  #isReady(variant: string): boolean {
+    return this.#residency.find(variant) !== undefined && !this.#loading.has(variant);
+  }
+
   #resident(variant: string): ResidentVariant | undefined {
-    const placement = this.#ready.has(variant) ? this.#residency.find(variant) : undefined;
+    const placement = this.#isReady(variant) ? this.#residency.find(variant) : undefined;
     return placement && { ...placement, extraRows: this.#variants.get(variant)!.extraRows };
   }
 
@@ -196,20 +200,17 @@ export class Engine implements Disposable {
     if (this.#loading.has(name)) return;
     const variant = this.#variants.get(name)!;
     const pinned = this.#scheduler.runningVariants;
-    const before = this.#residency.names;
     const placement = this.#residency.place(
       name,
       variant.needs,
       (other) => pinned.has(other) || this.#loading.has(other),
     );
     if (!placement) return;
-    for (const other of before) if (!this.#residency.find(other)) this.#ready.delete(other);
     this.#loading.add(name);
     const startedMs = performance.now();
     loadVariant(variant, placement, this.#state)
       .then(
         (bytes) => {
-          this.#ready.add(name);
           this.#emit({ type: "variantLoaded", variant: name, bytes, tookMs: performance.now() - startedMs });
         },
         (error: unknown) => {

@@ -70,8 +70,12 @@ export class ConfigFields {
   }
 
   #wrong(name: string, expected: string): InvalidFile {
-    const value = this.value(name);
-    const seen = value === undefined ? "is missing" : `is ${(JSON.stringify(value) ?? "").slice(0, 80)}`;
-    return new InvalidFile(this.path, `${this.#prefix}${name} ${seen}, expected ${expected}`);
+    return wrongField(this.path, `${this.#prefix}${name}`, this.value(name), expected);
   }
+}
+
+/** A field of a JSON file, by its dotted name, that is not what it should be. */
+export function wrongField(path: string, field: string, value: unknown, expected: string): InvalidFile {
+  const seen = value === undefined ? "is missing" : `is ${(JSON.stringify(value) ?? "").slice(0, 80)}`;
+  return new InvalidFile(path, `${field} ${seen}, expected ${expected}`);
 }

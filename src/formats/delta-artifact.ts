@@ -15,12 +15,11 @@
 // Every blob has a SHA-256 in delta.json, every other file has one there too, and delta.json has one over itself: bytes
 // that changed since they were written are found out, the blobs' when they are read.
 
-import { createHash } from "node:crypto";
 import { readFile, writeFile } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { BaseMismatch, InvalidFile, type ModelConfig } from "../core/index.js";
-import { alignUp, assert } from "../util/index.js";
+import { alignUp, assert, sha256 } from "../util/index.js";
 import { FileSource } from "./byte-source.js";
 import type { Checkpoint } from "./checkpoint.js";
 import { checkDeltaTensors } from "./delta-check.js";
@@ -233,8 +232,4 @@ function fill(bytes: Uint8Array, byteLength: number): Uint8Array {
   const filled = new Uint8Array(byteLength);
   filled.set(bytes);
   return filled;
-}
-
-function sha256(content: Uint8Array | string): string {
-  return createHash("sha256").update(content).digest("hex");
 }

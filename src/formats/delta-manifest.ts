@@ -14,9 +14,9 @@
 //              { kind: "planes", dtype, shape, planes: { dtype, sha256: [one a plane] }, norm, error, extraRows? }
 //   extraRows  { count, sha256 }
 
-import { createHash } from "node:crypto";
 import { InvalidFile } from "../core/index.js";
-import { isRecord } from "../util/index.js";
+import { isRecord, sha256 } from "../util/index.js";
+import { wrongField } from "./config-fields.js";
 import {
   blobOfExtraRows,
   blobOfPlane,
@@ -171,7 +171,7 @@ function parseFiles(fields: Fields): ReadonlyMap<string, string> {
 }
 
 function checksumOf(content: Json): string {
-  return createHash("sha256").update(JSON.stringify(content)).digest("hex");
+  return sha256(JSON.stringify(content));
 }
 
 function isExtent(value: unknown): value is number {
@@ -241,8 +241,6 @@ class Fields {
   }
 
   wrong(name: string, expected: string): InvalidFile {
-    const value = this.json[name];
-    const seen = value === undefined ? "is missing" : `is ${JSON.stringify(value).slice(0, 80)}`;
-    return new InvalidFile(this.#path, `${this.#prefix}${name} ${seen}, expected ${expected}`);
+    return wrongField(this.#path, `${this.#prefix}${name}`, this.json[name], expected);
   }
 }

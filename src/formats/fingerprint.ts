@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { sha256 } from "../util/index.js";
 import type { Checkpoint } from "./checkpoint.js";
 
 /** Computes {@link Checkpoint.fingerprint}. Memory holds the largest tensor. */
@@ -9,7 +9,7 @@ export async function computeFingerprint(checkpoint: Pick<Checkpoint, "tensors" 
   for (const { name, dtype, shape, byteLength } of tensors) {
     const bytes = buffer.subarray(0, byteLength);
     await checkpoint.read(name, bytes);
-    lines.push(`${name} ${dtype} [${shape.join(",")}] ${createHash("sha256").update(bytes).digest("hex")}\n`);
+    lines.push(`${name} ${dtype} [${shape.join(",")}] ${sha256(bytes)}\n`);
   }
-  return createHash("sha256").update(lines.sort().join("")).digest("hex");
+  return sha256(lines.sort().join(""));
 }

@@ -1,6 +1,6 @@
-import { createHash } from "node:crypto";
 import type { FastifyInstance } from "fastify";
 import { type Completer, type ModelCard, ModelNotFound } from "../core/index.js";
+import { sha256 } from "../util/index.js";
 
 /** Adds GET /models and GET /models/ID to `app`; an ID may hold slashes, escaped or not. */
 export function registerModels(app: FastifyInstance, completer: Completer): void {
@@ -31,7 +31,7 @@ function renderModel({ id, parent, created, contextLength }: ModelCard): object 
 /** OpenAI's `system_fingerprint`: changes when the files behind a model's name do. */
 export function systemFingerprint(completer: Completer, model: string): string {
   const created = findCard(completer, model)?.created ?? 0;
-  return `fp_${createHash("sha256").update(`${model}\n${created}`).digest("hex").slice(0, 10)}`;
+  return `fp_${sha256(`${model}\n${created}`).slice(0, 10)}`;
 }
 
 function findCard(completer: Completer, id: string): ModelCard | undefined {

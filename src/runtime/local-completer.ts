@@ -47,7 +47,11 @@ export class LocalCompleter implements Completer {
 
   constructor(
     port: EnginePort,
-    options: { models: readonly ServedModel[]; contextLength: number; onEvent?: (event: ServiceEvent) => void },
+    options: {
+      models: readonly ServedModel[];
+      contextLength: number;
+      onEvent?: ((event: ServiceEvent) => void) | undefined;
+    },
   ) {
     const report = options.onEvent ?? (() => {});
     this.#port = port;

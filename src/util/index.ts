@@ -4,3 +4,4 @@ export * from "./channel.js";
 export * from "./half.js";
 export * from "./record.js";
 export * from "./rng.js";
+export * from "./sha256.js";
