@@ -28,7 +28,7 @@ async function chat(flags: Flags): Promise<void> {
   await using service = await openService({
     base: flags.base,
     variants: flags.variants,
-    engine: engineOptions({ ...flags, sequences: 1 }),
+    engine: engineOptions(flags, 1),
     inline: true,
   });
   let model = flags.model ?? service.baseId;

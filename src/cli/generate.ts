@@ -33,7 +33,7 @@ async function generate(text: string, flags: Flags): Promise<void> {
   await using service = await openService({
     base: flags.base,
     variants: flags.variants,
-    engine: engineOptions({ ...flags, sequences: 1 }),
+    engine: engineOptions(flags, 1),
     inline: true,
   });
   const prompt: Prompt = flags.raw

@@ -9,7 +9,6 @@ export interface EngineFlags {
   readonly baseDtype: EngineOptions["baseDType"];
   readonly kvDtype: EngineOptions["kvDType"];
   readonly context: number;
-  readonly sequences: number;
   readonly slotMemory: number;
 }
 
@@ -35,7 +34,6 @@ export function engineFlags(command: Command): Command {
       positiveInteger,
       defaults.contextLength,
     )
-    .option("--sequences <count>", "requests that run at once", positiveInteger, defaults.sequences)
     .option(
       "--slot-memory <bytes>",
       `memory for variants, e.g. 512MB (default: ${formatBytes(defaults.slotBytes)})`,
@@ -44,8 +42,13 @@ export function engineFlags(command: Command): Command {
     );
 }
 
+/** Adds the flag of commands that run many requests at once. */
+export function sequencesFlag(command: Command): Command {
+  return command.option("--sequences <count>", "requests that run at once", positiveInteger, defaults.sequences);
+}
+
 /** Flags → the options an engine starts with. */
-export function engineOptions(flags: EngineFlags): Omit<EngineOptions, "base" | "variants"> {
+export function engineOptions(flags: EngineFlags, sequences: number): Omit<EngineOptions, "base" | "variants"> {
   return {
     ...defaults,
     device: flags.device,
@@ -53,7 +56,7 @@ export function engineOptions(flags: EngineFlags): Omit<EngineOptions, "base" | 
     baseDType: flags.baseDtype,
     kvDType: flags.kvDtype,
     contextLength: flags.context,
-    sequences: flags.sequences,
+    sequences,
     slotBytes: flags.slotMemory,
   };
 }

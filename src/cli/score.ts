@@ -2,7 +2,7 @@ import { readFile } from "node:fs/promises";
 import type { Command } from "commander";
 import { type ChatMessage, type Completer, InvalidFile } from "../core/index.js";
 import { isRecord } from "../util/index.js";
-import { type EngineFlags, engineFlags, engineOptions } from "./options.js";
+import { type EngineFlags, engineFlags, engineOptions, sequencesFlag } from "./options.js";
 import { openService } from "./wire.js";
 
 /** One thing to ask and the answer that counts as right. */
@@ -17,6 +17,7 @@ export interface Score {
 }
 
 interface Flags extends EngineFlags {
+  readonly sequences: number;
   readonly base: string;
   readonly variants?: string;
   readonly model?: readonly string[];
@@ -33,7 +34,7 @@ export function register(program: Command): void {
     .option("--variants <folder>", "a folder of delta artifacts")
     .option("--model <name...>", "score these only")
     .option("--json", "print one JSON object");
-  engineFlags(command).action(score);
+  sequencesFlag(engineFlags(command)).action(score);
 }
 
 async function score(flags: Flags): Promise<void> {
@@ -41,7 +42,7 @@ async function score(flags: Flags): Promise<void> {
   await using service = await openService({
     base: flags.base,
     variants: flags.variants,
-    engine: engineOptions(flags),
+    engine: engineOptions(flags, flags.sequences),
     inline: true,
   });
   const models = flags.model ?? service.completer.models().map(({ id }) => id);

@@ -3,10 +3,11 @@ import { type Command, InvalidArgumentError } from "commander";
 import type { ServiceEvent } from "../core/index.js";
 import { createApp, listen } from "../http/index.js";
 import { formatBytes } from "../util/index.js";
-import { type EngineFlags, engineFlags, engineOptions } from "./options.js";
+import { type EngineFlags, engineFlags, engineOptions, sequencesFlag } from "./options.js";
 import { openService, type Service } from "./wire.js";
 
 interface Flags extends EngineFlags {
+  readonly sequences: number;
   readonly base: string;
   readonly variants?: string;
   readonly name?: string;
@@ -25,7 +26,7 @@ export function register(program: Command): void {
     .option("--host <address>", "address to listen on", "127.0.0.1")
     .option("--port <number>", "port to listen on; 0 takes a free one", port, 8000)
     .option("--api-key <key...>", "keys that clients must send one of (default: none needed)");
-  engineFlags(command).action(serve);
+  sequencesFlag(engineFlags(command)).action(serve);
 }
 
 async function serve(flags: Flags): Promise<void> {
@@ -33,7 +34,7 @@ async function serve(flags: Flags): Promise<void> {
     base: flags.base,
     variants: flags.variants,
     name: flags.name,
-    engine: engineOptions(flags),
+    engine: engineOptions(flags, flags.sequences),
     onLoading: loadingLine(),
     onEvent: logEvent,
   });

@@ -88,6 +88,7 @@ export class EngineProcess implements EnginePort {
         );
       }
       const { child } = await launch(this.#options, () => {});
+      if (this.#closing) return void child.disconnect(); // disposed while the new one started
       this.#attach(child);
       this.#listener({ type: "restarted" });
     } catch (error) {
