@@ -64,6 +64,7 @@ function fractionOf({ bytesDone, bytesTotal }: Progress): number {
 
 function describe(progress: Progress): string {
   const { tensorsDone, tensorsTotal, bytesDone, bytesTotal, secondsLeft } = progress;
+  if (progress.prepared < 1) return `looking at its inputs, ${Math.floor(progress.prepared * 100)}%`;
   const percent = Math.floor(fractionOf(progress) * 100);
   const left =
     secondsLeft === null ? "" : tensorsDone === tensorsTotal ? "  done" : `  ${formatSeconds(secondsLeft)} left`;
