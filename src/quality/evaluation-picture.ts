@@ -9,17 +9,18 @@
 
 import { formatBytes } from "../util/index.js";
 import type { CandidateResult, Evaluation } from "./evaluation.js";
-import { divergence } from "./evaluation-table.js";
 import { element, linearScale, logScale, type Scale, spread, text } from "./svg.js";
 
-const width = 1160;
+const width = 1180;
 const height = 470;
 const top = 64;
 const bottom = 410;
 const labelGap = 15;
 /** Pixels from the left edge: where each panel's axes begin and end. Names stand to the right of them. */
 const left = { from: 64, to: 400 };
-const right = { from: 650, to: 980 };
+const right = { from: 690, to: 1000 };
+/** Characters of a name that have room beside a panel. */
+const nameMax = 20;
 const ink = "#7d7d7d";
 const colours = [
   "#d1495b",
@@ -32,6 +33,8 @@ const colours = [
   "#6c6fe0",
   "#7a9a01",
   "#c94f9b",
+  "#8c6d5a",
+  "#5f7f8f",
 ];
 const shapes = [circle, diamond, square, triangle];
 /** What is drawn for a divergence of zero, which a logarithm has no place for. */
@@ -63,13 +66,13 @@ function fidelityPanel({ sets, tuned }: Evaluation, base: CandidateResult, drawn
   const y = logScale({ from: 0.7 * Math.min(...kls), to: 1.5 * Math.max(...kls) }, { from: bottom, to: top });
 
   const parts = [text(left.from - 48, 22, `Bytes against divergence from ${tuned.name}`, { class: "t" })];
-  let legendX = left.from;
+  let legendX = left.from + 24;
   for (const [set, { name }] of sets.entries()) {
     const label = `${name}${base.results[set]!.answers ? "" : " (text)"}`;
     parts.push(shapes[set % shapes.length]!(legendX, 41, ink), text(legendX + 10, 45, label));
     legendX += 30 + 6.6 * label.length;
   }
-  parts.push(...axes(left, { x, y, xLabel: formatBytes, yLabel: divergence }));
+  parts.push(...axes(left, { x, y, xLabel: roundBytes, yLabel: plain }));
   parts.push(text(left.from - 48, top - 8, "KL, nats"), text(left.to, bottom + 36, "bytes", { "text-anchor": "end" }));
   const bases = sets.map((_, set) => y.at(kl(base, set)));
   const basePlaces = spread(bases, labelGap, { from: top, to: bottom });
@@ -93,7 +96,7 @@ function fidelityPanel({ sets, tuned }: Evaluation, base: CandidateResult, drawn
     for (const [set, place] of points.entries()) {
       parts.push(shapes[set % shapes.length]!(at, place, candidate.colour));
     }
-    parts.push(label(left.to + 30, places[index]!, candidate));
+    parts.push(label(left.to + 30, places[index]!, candidate, `, ${candidate.bitsPerParameter.toFixed(2)} bits`));
   }
   return parts.join("\n");
 }
@@ -109,9 +112,7 @@ function errorPanel(drawn: readonly Drawn[]): string {
   const y = linearScale({ from: 0, to: 1.05 * Math.max(...errors, 0.05) }, { from: bottom, to: top });
   const at = (index: number) => right.from + 10 + (index / (longest.length - 1)) * (right.to - right.from - 20);
   const every = Math.ceil(longest.length / 8);
-  const shown = [...longest.keys()].filter(
-    (index) => !/^\d+$/.test(longest[index]!.name) || Number(longest[index]!.name) % every === 0,
-  );
+  const shown = [...longest.keys()].filter((index) => index % every === 0);
   const x: Scale = { at, ticks: shown };
 
   const parts = [text(right.from - 48, 22, "Relative error of the delta, by layer", { class: "t" })];
@@ -128,7 +129,7 @@ function errorPanel(drawn: readonly Drawn[]): string {
     );
     parts.push(element("polyline", { points: points.join(" "), fill: "none", stroke: colour, "stroke-width": 1.8 }));
     parts.push(leader(at(layers.length - 1), ends[index]!, right.to, places[index]!, colour));
-    parts.push(label(right.to + 30, places[index]!, candidate));
+    parts.push(label(right.to + 30, places[index]!, candidate, ""));
   }
   return parts.join("\n");
 }
@@ -152,6 +153,10 @@ function axes({ from, to }: typeof left, { x, y, xLabel, yLabel }: Axes): string
   return [...rows, line(from, bottom, to, bottom, ink), ...columns];
 }
 
+/** Of round numbers: `1 MB` and `0.001`, where what is not round would show its digits. */
+const roundBytes = (bytes: number) => formatBytes(bytes).replace(/\.0+ /, " ");
+const plain = (value: number) => `${value}`;
+
 const layerLabel = (name: string) => (name === "embedding" ? "emb." : name);
 
 /** From a point to the name beside the panel. */
@@ -166,9 +171,9 @@ function leader(x: number, y: number, edge: number, labelY: number, colour: stri
   });
 }
 
-function label(x: number, y: number, { name, bitsPerParameter, colour }: Drawn): string {
-  const short = name.length > 24 ? `${name.slice(0, 23)}…` : name;
-  return text(x, y + 4, `${short}, ${bitsPerParameter.toFixed(2)} b`, { style: `fill:${colour}` });
+function label(x: number, y: number, { name, colour }: Drawn, more: string): string {
+  const short = name.length > nameMax ? `${name.slice(0, nameMax - 1)}…` : name;
+  return text(x, y + 4, `${short}${more}`, { style: `fill:${colour}` });
 }
 
 function line(x1: number, y1: number, x2: number, y2: number, stroke: string, dashes = "none"): string {
