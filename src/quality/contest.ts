@@ -1,16 +1,21 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { KindredError } from "../core/index.js";
-import type { Probe } from "../engine/index.js";
+import type { Probe, Reading } from "../engine/index.js";
 import type { TextFormat, TextSample, TextSet } from "../text/index.js";
 import { type Answer, type AnswerComparison, compareAnswers } from "./answers.js";
 import { compareRow, distributionOf } from "./distribution.js";
 import { type Fidelity, FidelityTally, recoveredFraction } from "./fidelity.js";
 import { readingSteps } from "./reading-steps.js";
 
+/** What a contest needs of a {@link Probe}. */
+export interface Voice extends Pick<Probe, "answer"> {
+  read(variant: string | null, tokens: readonly number[]): Pick<Reading, "advance">;
+}
+
 /** A model that takes part. */
 export interface Contestant {
   readonly name: string;
-  readonly probe: Probe;
+  readonly probe: Voice;
   /** How its probe knows it; null for the probe's base. */
   readonly variant: string | null;
   /** Words beyond these it reads as its first: a base does not know those that its fine-tune added. */
