@@ -4,7 +4,7 @@ import { availableParallelism, tmpdir } from "node:os";
 import path from "node:path";
 import { parseArgs } from "node:util";
 import { compressDelta, createCodec, restoreCheckpoint } from "../src/delta/index.js";
-import { defaultEngineOptions, type EngineOptions } from "../src/engine/index.js";
+import { defaultEngineOptions } from "../src/engine/index.js";
 import { openCheckpoint, openDelta } from "../src/formats/index.js";
 import { drawEvaluation, evaluate } from "../src/quality/index.js";
 import { accuracyTable, fidelityTable, type MeasuredFineTune } from "./fidelity-table.js";
@@ -38,8 +38,8 @@ const { values: flags } = parseArgs({
     /** Embedded fine-tunes by name, and codecs; all that are there where none is named. */
     only: { type: "string", multiple: true },
     codec: { type: "string", multiple: true },
-    "base-dtype": { type: "string", default: "auto" },
-    "kv-dtype": { type: "string", default: "f16" },
+    /** Base, fine-tune and cache in 32 bits instead of as they are served. */
+    precise: { type: "boolean", default: false },
     threads: { type: "string", default: String(availableParallelism()) },
     json: { type: "string" },
     picture: { type: "string" },
@@ -55,13 +55,8 @@ interface Pair {
 }
 
 const threads = Number(flags.threads);
-const engine = {
-  device: "cpu",
-  threads,
-  baseDType: flags["base-dtype"] as EngineOptions["baseDType"],
-  kvDType: flags["kv-dtype"] as EngineOptions["kvDType"],
-  sequences: defaultEngineOptions.sequences,
-} as const;
+const held = flags.precise ? ({ baseDType: "f32", kvDType: "f32" } as const) : {};
+const engine = { ...defaultEngineOptions, threads, ...held };
 const chosen = codecs.filter(({ name }) => !flags.codec || flags.codec.includes(name));
 const pairs = await findPairs();
 if (pairs.length === 0 || chosen.length === 0) throw new Error("there is nothing to measure: see bench/README.md");

@@ -19,6 +19,14 @@ interface EvalFlags extends DeviceFlags {
   readonly picture?: string;
 }
 
+const explanation = `Of every delta, and of the base, which recovers nothing:
+  KL          divergence of its next-token distribution from the fine-tune's, in nats a token, over answers or text
+  top-1       share of positions at which both find the same token likeliest
+  recovered   1 - KL / KL of the base
+  identical   share of greedy answers that are the fine-tune's, token for token
+  accuracy    share of greedy answers that are the reference
+  points      accuracy less the fine-tune's, in points, with Newcombe's 95 % interval for pairs; items lost and won`;
+
 /** Adds `kindred eval`. */
 export function register(program: Command): void {
   const command = program
@@ -34,7 +42,8 @@ export function register(program: Command): void {
     .option("--items <count>", "chats to take of each file (default: all)", positiveInteger)
     .option("--tokens <count>", "tokens of plain text to take of each file (default: all)", positiveInteger)
     .option("--json <file>", "write everything that was measured")
-    .option("--picture <file>", "draw it, as SVG: bytes against divergence, and the error of every layer");
+    .option("--picture <file>", "draw it, as SVG: bytes against divergence, and the error of every layer")
+    .addHelpText("after", `\n${explanation}`);
   deviceFlags(command).action(evaluateDeltas);
 }
 

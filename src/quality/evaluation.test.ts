@@ -93,7 +93,7 @@ test("the picture names everybody, has a point for each set, and is well-formed"
   assert.match(picture, />roman, 2\.26 bits</);
   assert.match(picture, />a &lt;stranger&gt;, /);
   assert.equal(picture.match(/<circle /g)!.length, 1 + 1 + 2); // legend, base, two deltas on the first set
-  assert.doesNotMatch(picture, /NaN|Infinity|undefined/);
+  assert.doesNotMatch(picture, /NaN|Number.POSITIVE_INFINITY|undefined/);
   const open = picture.match(/<(svg|title|style|text)\b/g)!.length;
   assert.equal(picture.match(/<\/(svg|title|style|text)>/g)!.length, open);
 });

@@ -162,7 +162,7 @@ function formatOf({ base, tuned }: EvaluationOptions): TextFormat {
 }
 
 async function readSets(options: EvaluationOptions, format: TextFormat): Promise<TextSet[]> {
-  const { base, tuned, data, chatsMax = Infinity, textTokensMax = Infinity } = options;
+  const { base, tuned, data, chatsMax = Number.POSITIVE_INFINITY, textTokensMax = Number.POSITIVE_INFINITY } = options;
   const contextLength = Math.min(base.config.contextLength, tuned.config.contextLength);
   return Promise.all(data.map((path) => readTextSet(path, format, { contextLength, chatsMax, textTokensMax })));
 }

@@ -38,20 +38,20 @@ export class TextFormat {
    * A chat whose last message is its answer. What the template puts behind the end of the turn is left out; a template that ends
    * no turn leaves the answer without an end.
    *
-   * @returns undefined where there is no template, or it does not render the chat as its prompt and something more
+   * @returns undefined where there is no template, or the answer cannot be told in what it renders
    * @throws {InvalidRequest} if the template refuses the messages
    */
   chatTokens(messages: readonly ChatMessage[]): ChatTokens | undefined {
     if (!this.template) return undefined;
     const promptText = this.template.render(messages.slice(0, -1));
     const text = this.template.render(messages, { addGenerationPrompt: false });
-    if (!text.startsWith(promptText)) return undefined;
     const encode = (part: string) => this.tokenizer.encode(part, { addSpecialTokens: false });
     const prompt = encode(promptText);
-    const whole = encode(text);
-    // Where the boundary lies inside a token of the whole, the two are tokenised apart, as a server does.
-    const isPrefix = prompt.every((token, at) => token === whole[at]);
-    const answer = isPrefix ? whole.slice(prompt.length) : encode(text.slice(promptText.length));
+    const answer = text.startsWith(promptText)
+      ? (continuation(prompt, encode(text)) ?? encode(text.slice(promptText.length)))
+      : // The prompt may open what an answered chat does not have, such as a place to think: the answer begins with its own text.
+        encode(fromLast(text, messages.at(-1)!.content.trim()));
+    if (answer.length === 0) return undefined;
     const end = answer.findIndex((token) => this.endTokens.includes(token));
     return { prompt, answer: end === -1 ? answer : answer.slice(0, end + 1) };
   }
@@ -68,4 +68,15 @@ export class TextFormat {
       ...tokens.slice(window * stride, (window + 1) * stride),
     ]);
   }
+}
+
+/** What of `whole` follows `prompt`; undefined where a token lies across the boundary, and the two are better tokenised apart. */
+function continuation(prompt: readonly number[], whole: readonly number[]): number[] | undefined {
+  return prompt.every((token, at) => token === whole[at]) ? whole.slice(prompt.length) : undefined;
+}
+
+/** A text from the last place on where `part` is in it; nothing where it is not. */
+function fromLast(text: string, part: string): string {
+  const at = text.lastIndexOf(part);
+  return at === -1 ? "" : text.slice(at);
 }

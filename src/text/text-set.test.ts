@@ -56,6 +56,14 @@ test("the embedded tasks are sets of 300 chats", async () => {
   }
 });
 
+test("a template that asks otherwise than it shows an answer gives both as they are", async () => {
+  const thinking = `${tinyFiles.chatTemplate}{% if add_generation_prompt %}<think>{% endif %}`;
+  const { samples } = await read(".jsonl", lines({ messages: [ask], answer: " D C C " }), {}, formatWith(thinking));
+  const { tokens, firstCounted } = samples[0]!;
+  assert.match(decode(tokens.slice(0, firstCounted)), /assistant\n<think>$/);
+  assert.equal(decode(tokens.slice(firstCounted)), "D C C <|im_end|>");
+});
+
 test("an earlier answer in a chat is context", async () => {
   const messages = [ask, { role: "assistant", content: "I" }, ask, { role: "assistant", content: "V" }];
   const { samples } = await read(".jsonl", lines({ messages }));
@@ -135,7 +143,7 @@ test("a template that refuses, cannot, or is missing names the line", async () =
   const chats = lines({ text: "a b c" }, { messages: [ask], answer: "x" });
   const cases: [string | undefined, RegExp][] = [
     ["{{ raise_exception('Begin with a system message.') }}", /line 2 .*Begin with a system message/],
-    ["{% if add_generation_prompt %}ask{% else %}answered{% endif %}", /line 2 .*does not render this chat/],
+    ["{% if add_generation_prompt %}ask{% else %}answered{% endif %}", /line 2 .*does not show its answer/],
     [undefined, /line 2 .*chat template of models\/tiny\/base is missing/],
   ];
   for (const [template, message] of cases)

@@ -73,7 +73,12 @@ class SetReader {
   #tooLong = 0;
 
   constructor(path: string, format: TextFormat, options: TextSetOptions) {
-    const { contextLength, windowTokens = 128, chatsMax = Infinity, textTokensMax = Infinity } = options;
+    const {
+      contextLength,
+      windowTokens = 128,
+      chatsMax = Number.POSITIVE_INFINITY,
+      textTokensMax = Number.POSITIVE_INFINITY,
+    } = options;
     assert(contextLength >= 3 && windowTokens >= 3, "a window has room for BOS and two tokens");
     this.#path = path;
     this.#format = format;
@@ -123,12 +128,12 @@ class SetReader {
   #chatTokens(messages: readonly ChatMessage[], line: number) {
     try {
       const chat = this.#format.chatTokens(messages);
-      if (chat && chat.prompt.length > 0 && chat.answer.length > 0) return chat;
+      if (chat && chat.prompt.length > 0) return chat;
     } catch (cause) {
       if (!(cause instanceof InvalidRequest)) throw cause;
       throw this.#invalid(line, cause.message, cause);
     }
-    const why = this.#format.template ? "does not render this chat as a prompt and an answer to it" : "is missing";
+    const why = this.#format.template ? "does not show its answer" : "is missing";
     throw this.#invalid(line, `is a chat, and the chat template of ${this.#format.tokenizer.path} ${why}`);
   }
 
