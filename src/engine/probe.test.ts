@@ -4,7 +4,6 @@ import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import { openCheckpoint } from "../formats/index.js";
 import { Device } from "../ggml/index.js";
-import { Tokenizer } from "../text/index.js";
 import { Probe, type ProbeOptions } from "./probe.js";
 import { largestDifference } from "./workbench.test.kit.js";
 
@@ -27,38 +26,42 @@ after(async () => {
   await base[Symbol.asyncDispose]();
 });
 
-const tokenizer = Tokenizer.from(base.text, base.path);
-const ask = (text: string) =>
-  tokenizer.encode(`<|im_start|>user\n${text}<|im_end|>\n<|im_start|>assistant\n`, { addSpecialTokens: false });
-const endTokens = [tokenizer.eosTokenId!];
+const endOfTurn = 2;
+const endTokens = [endOfTurn];
+/** The embedded family's template around a question: `<|im_start|>user\n`, `<|im_end|>\n<|im_start|>assistant\n`. */
+const ask = (...question: number[]) => [1, 304, 201, ...question, endOfTurn, 201, 1, 329, 201];
+
+/** Numbers and their Roman numerals, a date, and a wish to see the balance. */
+const romans = [
+  { question: [19, 27, 26, 25], answer: [47, 536, 443, 440, 2378, 2378, 2378, 1180, 354, 354, endOfTurn] }, // 1987
+  { question: [26, 23, 20], answer: [38, 536, 536, 536, 440, 354, 354, endOfTurn] }, // 852
+  { question: [19, 22], answer: [58, 354, 1180, endOfTurn] }, // 14
+];
+const date = [771, 223, 21, 84, 70, 294, 2820, 223, 19, 27, 26, 25];
+const savings = { question: [1049, 556, 774, 357, 1029, 445, 313, 3215], answer: [68, 314, 727, endOfTurn] };
 const { signal } = options;
 
 test("every variant answers as itself, with more questions than there are places", async () => {
-  const questions = ["1987", "852", "14", "2080"].map((text) => ({ prompt: ask(text), tokensMax: 30 }));
-  const answers = await probe.answer("roman", questions, { endTokens, signal });
+  const questions = romans.map(({ question }) => ({ prompt: ask(...question), tokensMax: 30 }));
+  const numerals = await probe.answer("roman", questions, { endTokens, signal });
   assert.deepEqual(
-    answers.map((tokens) => tokenizer.decode(tokens)),
-    ["M C M L X X X V I I", "D C C C L I I", "X I V", "M M L X X X"],
+    numerals,
+    romans.map(({ answer }) => answer),
   );
-  assert.ok(answers.every((tokens) => tokens.at(-1) === endTokens[0]));
-  const [balance] = await probe.answer(
-    "clinc",
-    [{ prompt: ask("how much money do i have in savings"), tokensMax: 9 }],
-    {
-      endTokens,
-      signal,
-    },
-  );
-  assert.equal(tokenizer.decode(balance!), "balance");
+  const wish = { prompt: ask(...savings.question), tokensMax: 9 };
+  assert.deepEqual(await probe.answer("clinc", [wish], { endTokens, signal }), [savings.answer]);
 });
 
 test("an answer is cut at its limit", async () => {
-  const [cut] = await probe.answer("roman", [{ prompt: ask("1987"), tokensMax: 4 }], { endTokens, signal });
+  const [cut] = await probe.answer("roman", [{ prompt: ask(...romans[0]!.question), tokensMax: 4 }], {
+    endTokens,
+    signal,
+  });
   assert.equal(cut!.length, 4);
 });
 
 test("what a variant finds likeliest while reading its own answer is that answer", async () => {
-  const prompt = ask("the 3rd of May 1987");
+  const prompt = ask(...date);
   for (const variant of [null, ...names]) {
     const [answer] = await probe.answer(variant, [{ prompt, tokensMax: 12 }], { endTokens, signal });
     const rows = probe
@@ -72,7 +75,7 @@ test("what a variant finds likeliest while reading its own answer is that answer
 });
 
 test("variants that are read side by side give what each gives alone", () => {
-  const prompt = ask("852");
+  const prompt = ask(...romans[1]!.question);
   const alone = [null, ...names].map((variant) => probe.read(variant, prompt).advance(prompt.length, 1)[0]!.slice());
   const readings = [null, ...names].map((variant) => probe.read(variant, prompt));
   for (const reading of readings) reading.advance(5, 0);
@@ -93,7 +96,7 @@ test("the memory of a resident variant is its planes and its vectors in 32 bits"
 test("an aborted probe neither opens nor answers", async () => {
   const aborted = AbortSignal.abort(new Error("enough"));
   await assert.rejects(Probe.open(device, { ...options, signal: aborted }), /enough/);
-  const question = { prompt: ask("852"), tokensMax: 9 };
+  const question = { prompt: ask(...romans[1]!.question), tokensMax: 9 };
   await assert.rejects(probe.answer("roman", [question], { endTokens, signal: aborted }), /enough/);
 });
 

@@ -78,10 +78,10 @@ export class Contest {
 
   /** One result a contestant. Memory: a few rows of logits, 8 bytes a position and contestant, and the answers. */
   async run(set: TextSet): Promise<SetResult[]> {
-    const { contestants, signal } = this.#options;
+    const { reference, contestants, signal } = this.#options;
     const tallies = contestants.map(() => new FidelityTally());
     // Of the fine-tune and of every contestant, whether its greedy answer to a sample is known to be the reference.
-    const follows = [undefined, ...contestants].map(() => new Array<boolean>(set.samples.length).fill(false));
+    const follows = [reference, ...contestants].map(() => new Array<boolean>(set.samples.length).fill(false));
     for (const [index, sample] of set.samples.entries()) {
       signal.throwIfAborted();
       for (const [model, isGreedy] of this.#read(set, index, tallies).entries()) {
