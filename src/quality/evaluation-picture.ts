@@ -9,7 +9,7 @@
 
 import { formatBytes } from "../util/index.js";
 import type { CandidateResult, Evaluation } from "./evaluation.js";
-import { element, linearScale, logScale, type Scale, spread, text } from "./svg.js";
+import { element, escapeText, linearScale, logScale, type Scale, spread, text } from "./svg.js";
 
 const width = 1180;
 const height = 470;
@@ -53,7 +53,7 @@ export function drawEvaluation(evaluation: Evaluation): string {
   return `${element(
     "svg",
     { xmlns: "http://www.w3.org/2000/svg", viewBox: `0 0 ${width} ${height}`, role: "img" },
-    `\n<title>${`${evaluation.tuned.name} as deltas`.replace(/[&<]/g, "")}</title>\n<style>${style}</style>\n${content}\n`,
+    `\n<title>${escapeText(evaluation.tuned.name)} as deltas</title>\n<style>${style}</style>\n${content}\n`,
   )}\n`;
 }
 

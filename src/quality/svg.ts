@@ -81,6 +81,7 @@ export function spread(wanted: readonly number[], gap: number, { from: low, to: 
 
 const entities: Readonly<Record<string, string>> = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" };
 
-function escapeText(content: string): string {
+/** Text as it may stand in an element or an attribute. */
+export function escapeText(content: string): string {
   return content.replace(/[&<>"]/g, (character) => entities[character]!);
 }
