@@ -2,6 +2,7 @@ import type { Command } from "commander";
 import { codecs, compressDelta, createCodec, type DeltaReport, printReport } from "../delta/index.js";
 import { openCheckpoint } from "../formats/index.js";
 import { formatBytes } from "../util/index.js";
+import { readCalibration } from "./calibration-text.js";
 import { untilInterrupted } from "./interrupt.js";
 import { ProgressLine } from "./progress.js";
 
@@ -11,6 +12,7 @@ interface CompressFlags {
   readonly out: string;
   readonly codec: string;
   readonly planes?: string;
+  readonly calibrate?: readonly string[];
   readonly tensors?: true;
   readonly json?: true;
 }
@@ -25,6 +27,10 @@ export function register(program: Command): void {
     .requiredOption("--out <folder>", "the delta artifact to write")
     .option("--codec <name>", `how: ${[...codecs.keys()].join(", ")}`, "sign")
     .option("--planes <count>", "planes, for codecs that have several")
+    .option(
+      "--calibrate <file...>",
+      "chats (.jsonl) or text (.txt) of what it is for: takes minutes rather than seconds and loses less",
+    )
     .option("--tensors", "report every tensor rather than groups of them")
     .option("--json", "print the report as JSON")
     .addHelpText(
@@ -40,6 +46,7 @@ async function compress({
   out,
   codec: name,
   planes,
+  calibrate,
   tensors,
   json,
 }: CompressFlags): Promise<void> {
@@ -48,8 +55,17 @@ async function compress({
   const report = await untilInterrupted(async (signal) => {
     await using base = await openCheckpoint(basePath);
     await using tuned = await openCheckpoint(tunedPath);
+    const calibration = calibrate && (await readCalibration(tuned, calibrate));
     using line = new ProgressLine(`Compressing ${tuned.name}`);
-    return await compressDelta({ base, tuned, codec, out, signal, onProgress: (progress) => line.show(progress) });
+    return await compressDelta({
+      base,
+      tuned,
+      codec,
+      ...(calibration && { calibration }),
+      out,
+      signal,
+      onProgress: (progress) => line.show(progress),
+    });
   });
   if (json) {
     console.log(JSON.stringify(report, null, 2));

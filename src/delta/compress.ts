@@ -20,9 +20,6 @@ import { type DeltaReport, reportOf } from "./report.js";
 import type { Calibration } from "./solver.js";
 import { Workspace } from "./workspace.js";
 
-/** Of an embedding that is the output head as well, what each weight counts as part of a token's vector, beside the head's mean. */
-const tiedDamping = 0.5;
-
 /** What {@link compressDelta} compresses, and how. */
 export interface CompressOptions {
   readonly base: Checkpoint;
@@ -89,8 +86,8 @@ async function compressTensors(
   workspace: Workspace,
   signal: AbortSignal,
 ): Promise<ReadonlyMap<string, DeltaTensor>> {
-  const { base, tuned, codec, calibration, threads } = options;
-  await using encoders = new EncoderPool(codec, threads);
+  const { base, tuned, codec, calibration, threads: lanes = availableParallelism() } = options;
+  await using encoders = new EncoderPool(codec, lanes);
   const compression = new Compression({ base, tuned, encoders, workspace });
   const parameters = parametersOf(tuned.config);
   const progress = new ProgressMeter([...tuned.tensors.values()], options.onProgress);
@@ -112,8 +109,8 @@ async function compressTensors(
   const compress: CompressMatrix = (parameter, stop, seen) =>
     once(parameter.name, () => compression.matrix(parameter, stop, seen));
   await (calibration
-    ? compressInLockstep({ tuned, calibration, compression, matrices, compress, progress }, signal)
-    : compressInLanes({ matrices, compress, lanes: threads ?? availableParallelism() }, signal));
+    ? compressInLockstep({ tuned, calibration, compression, matrices, compress, progress, threads: lanes }, signal)
+    : compressInLanes({ matrices, compress, lanes }, signal));
   return new Map(parameters.map(({ name }) => [name, workspace.finished.get(name)!]));
 }
 
@@ -147,21 +144,20 @@ async function compressInLockstep(
     matrices: readonly Parameter[];
     compress: CompressMatrix;
     progress: ProgressMeter;
+    threads: number;
   },
   signal: AbortSignal,
 ): Promise<void> {
   const { tuned, compression, matrices, compress, progress } = work;
   const { layers, tiedEmbeddings } = tuned.config;
-  using device = Device.open({ kind: "cpu" });
+  using device = Device.open({ kind: "cpu", threads: work.threads });
   using lockstep = new Lockstep(device, tuned, work.calibration);
   const byName = new Map(matrices.map((parameter) => [parameter.name, parameter]));
   const compressed = async (name: string, seen?: Calibration) =>
     compression.compressedValues(await compress(byName.get(name)!, signal, seen));
   const watch = (layer: number) => progress.preparing((layer + 1) / layers);
   // An output head that is the embedding too is wanted first and computed last, so its inputs are the fine-tune's.
-  const seenByHead = tiedEmbeddings
-    ? { moment: await lockstep.headMoment(signal, watch), damping: tiedDamping }
-    : undefined;
+  const seenByHead = tiedEmbeddings ? { moment: await lockstep.headMoment(signal, watch) } : undefined;
   const embedding = await compressed("model.embed_tokens.weight", seenByHead);
   await lockstep.run(embedding, compressed, signal);
 }

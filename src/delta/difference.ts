@@ -37,13 +37,13 @@ export function partsOf(pair: MatrixPair, partRows: number): (() => MatrixPair)[
     const count = Math.min(partRows, rows - firstRow);
     const slice = (values: Float32Array) => values.slice(firstRow * cols, (firstRow + count) * cols);
     const { calibration } = pair;
-    const drift = calibration?.drift && { drift: slice(calibration.drift) };
+    const { drift } = calibration ?? {};
     return {
       base: slice(pair.base),
       tuned: slice(pair.tuned),
       shape: { rows: count, cols },
       kind: pair.kind,
-      ...(calibration && { calibration: { moment: calibration.moment, ...drift } }),
+      ...(calibration && { calibration: { ...calibration, ...(drift && { drift: slice(drift) }) } }),
       firstRow,
     };
   });

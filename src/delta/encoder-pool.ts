@@ -1,4 +1,3 @@
-import { availableParallelism } from "node:os";
 import { assert } from "../util/index.js";
 import type { DeltaCodec } from "./codec.js";
 import { type EncodedDifference, joinParts, type MatrixPair, partsOf } from "./difference.js";
@@ -17,8 +16,7 @@ export class EncoderPool implements AsyncDisposable {
   readonly #idle: Encoder[];
   readonly #waiting: ((encoder: Encoder) => void)[] = [];
 
-  /** @param threads default: one a core */
-  constructor(codec: DeltaCodec, threads = availableParallelism()) {
+  constructor(codec: DeltaCodec, threads: number) {
     assert(threads >= 1, `${threads} threads cannot encode`);
     this.#codec = codec;
     this.#encoders = Array.from({ length: threads }, () => new Encoder(codec));

@@ -4,7 +4,7 @@ import { visitBlocks } from "./blocks.js";
 import { signBook } from "./code-book.js";
 import { type CodecFamily, checkDifference, type DeltaCodec, type EncodedTensor, type MatrixKind } from "./codec.js";
 import { refuseUnknownOptions } from "./codec-options.js";
-import { enlarge, enlargeRows, gainOf } from "./gain.js";
+import { enlarge, gainOf } from "./gain.js";
 import { SIGN_BLOCK, writeSignBlock } from "./planes.js";
 import { type PlaneCount, SignLevels } from "./sign-levels.js";
 import type { Solution } from "./solution.js";
@@ -36,33 +36,34 @@ class SignCodec implements DeltaCodec {
     this.options = { planes };
   }
 
-  encode(difference: Float32Array, shape: MatrixShape, kind: MatrixKind, calibration?: Calibration): EncodedTensor {
+  encode(difference: Float32Array, shape: MatrixShape, _kind: MatrixKind, calibration?: Calibration): EncodedTensor {
     checkDifference(difference, shape);
     const solution = this.#nearest(difference, shape, calibration === undefined);
     if (calibration) {
       const book = signBook(this.#planes, SIGN_BLOCK);
-      sharedSolver().solve(difference, shape, calibration, book, solution, { sweeps });
-      if (kind === "embedding") enlargeRows(difference, shape, book, solution);
+      sharedSolver().solve(difference, shape, calibration, book, solution, { sweeps, gains: solution.gains });
     }
     return this.#pack(solution, shape);
   }
 
   /** The closest codes and scales, enlarged or not. */
-  #nearest(difference: Float32Array, shape: MatrixShape, enlarged: boolean): Solution {
+  #nearest(difference: Float32Array, shape: MatrixShape, enlarged: boolean): Solution & { gains: Float64Array } {
     const block = new SortedMagnitudes(SIGN_BLOCK);
     const levels = new SignLevels(this.#planes);
     const codes = new Uint8Array(difference.length);
     const scales = new Float64Array(shape.rows * Math.ceil(shape.cols / SIGN_BLOCK) * this.#planes);
+    const gains = new Float64Array(shape.rows * Math.ceil(shape.cols / SIGN_BLOCK));
     visitBlocks("q1_0", shape, (index, start, count) => {
       block.load(difference, start, count);
       const error = levels.fit(block);
-      const gain = enlarged ? gainOf(error, block.sumOfSquares) : 1;
+      gains[index] = gainOf(error, block.sumOfSquares);
+      const gain = enlarged ? gains[index]! : 1;
       chooseCodes(difference, start, count, levels, codes);
       for (let plane = 0; plane < this.#planes; plane++) {
         scales[index * this.#planes + plane] = enlarge(levels.scales[plane]!, gain);
       }
     });
-    return { codes, scales };
+    return { codes, scales, gains };
   }
 
   #pack({ codes, scales }: Solution, shape: MatrixShape): EncodedTensor {

@@ -3,7 +3,7 @@ import { visitBlocks } from "./blocks.js";
 import { gridBook } from "./code-book.js";
 import { type CodecFamily, checkDifference, type DeltaCodec, type EncodedTensor, type MatrixKind } from "./codec.js";
 import { refuseUnknownOptions } from "./codec-options.js";
-import { enlarge, enlargeRows, gainOf } from "./gain.js";
+import { enlarge, gainOf } from "./gain.js";
 import { roundToHalf, TERNARY_BLOCK, writeTernaryBlock } from "./planes.js";
 import type { Solution } from "./solution.js";
 import { type Calibration, sharedSolver, solverSweeps as sweeps } from "./solver.js";
@@ -22,24 +22,24 @@ export const ternary: CodecFamily = {
 function encode(
   difference: Float32Array,
   shape: MatrixShape,
-  kind: MatrixKind,
+  _kind: MatrixKind,
   calibration?: Calibration,
 ): EncodedTensor {
   checkDifference(difference, shape);
   const solution = nearest(difference, shape, calibration === undefined);
   if (calibration) {
     const book = gridBook(-1, 3, TERNARY_BLOCK);
-    sharedSolver().solve(difference, shape, calibration, book, solution, { sweeps });
-    if (kind === "embedding") enlargeRows(difference, shape, book, solution);
+    sharedSolver().solve(difference, shape, calibration, book, solution, { sweeps, gains: solution.gains });
   }
   return pack(solution, shape);
 }
 
 /** The closest codes and scales, enlarged or not. */
-function nearest(difference: Float32Array, shape: MatrixShape, enlarged: boolean): Solution {
+function nearest(difference: Float32Array, shape: MatrixShape, enlarged: boolean): Solution & { gains: Float64Array } {
   const block = new SortedMagnitudes(TERNARY_BLOCK);
   const codes = new Uint8Array(difference.length);
   const scales = new Float64Array(shape.rows * Math.ceil(shape.cols / TERNARY_BLOCK));
+  const gains = new Float64Array(scales.length);
   visitBlocks("tq1_0", shape, (index, start, count) => {
     block.load(difference, start, count);
     const { scale, error } = bestScale(block);
@@ -47,9 +47,10 @@ function nearest(difference: Float32Array, shape: MatrixShape, enlarged: boolean
       const value = difference[at]!;
       codes[at] = 1 + Number(2 * value > scale) - Number(2 * value < -scale);
     }
-    scales[index] = enlarge(roundToHalf(scale), enlarged ? gainOf(error, block.sumOfSquares) : 1);
+    gains[index] = gainOf(error, block.sumOfSquares);
+    scales[index] = enlarge(roundToHalf(scale), enlarged ? gains[index]! : 1);
   });
-  return { codes, scales };
+  return { codes, scales, gains };
 }
 
 function pack({ codes, scales }: Solution, shape: MatrixShape): EncodedTensor {
