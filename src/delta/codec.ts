@@ -1,5 +1,5 @@
 import { KindredError, type ParameterKind } from "../core/index.js";
-import type { CodecOptions, MatrixShape, PlaneDType } from "../formats/index.js";
+import type { CodecOptions, FactorDType, MatrixShape, PlaneDType } from "../formats/index.js";
 
 /** The roles that are coded. Vectors (norms, biases) are not: their values are stored as they are. */
 export type MatrixKind = Exclude<ParameterKind, "vector">;
@@ -10,23 +10,46 @@ export interface Plane {
   readonly bytes: Uint8Array;
 }
 
-/** An encoded difference: the sum of its decoded planes, which share a dtype, the coarsest first. */
-export interface EncodedTensor {
-  readonly planes: readonly Plane[];
+/**
+ * A low-rank part of an encoded difference, `up · down`, byte for byte what device slots hold: `down` is `[rank, cols]`, `up`
+ * `[rows, rank]`, both row-major with rows filled up to whole blocks of `dtype`.
+ */
+export interface Factors {
+  readonly dtype: FactorDType;
+  readonly rank: number;
+  readonly down: Uint8Array;
+  readonly up: Uint8Array;
 }
 
-/** A way to store the difference between two matrices in few bits, as planes that ggml multiplies as they lie. */
+/**
+ * An encoded difference: the sum of its decoded planes, which share a dtype, the coarsest first, and of its factors' products. No
+ * two pairs of factors have both dtype and rank in common.
+ */
+export interface EncodedTensor {
+  readonly planes: readonly Plane[];
+  /** Default: none. */
+  readonly factors?: readonly Factors[];
+}
+
+/** What is known of the inputs that a matrix is multiplied with. */
+export interface Calibration {
+  /** Their second moment E[x xᵀ]: `[cols, cols]`, symmetric. */
+  readonly moment: Float32Array;
+}
+
+/** A way to store the difference between two matrices in few bits, as planes and factors that ggml multiplies as they lie. */
 export interface DeltaCodec {
   readonly name: string;
   /** What makes the same codec again: `createCodec(name, options)`. */
   readonly options: CodecOptions;
   /**
    * Encodes `difference` (tuned − base, row-major, `rows · cols` long). A function of its arguments alone: the same
-   * difference gives the same bytes on every machine. O(rows · cols).
+   * difference gives the same bytes, planes on every machine, factors on every machine of one kind. Planes take O(rows · cols).
    *
+   * @param calibration by which errors are weighted, in codecs that weigh them; without it all inputs count alike
    * @throws {InvalidDifference} if a value is not finite or lies beyond what half precision reaches
    */
-  encode(difference: Float32Array, shape: MatrixShape, kind: MatrixKind): EncodedTensor;
+  encode(difference: Float32Array, shape: MatrixShape, kind: MatrixKind, calibration?: Calibration): EncodedTensor;
 }
 
 /** Makes codecs of one name. */

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { elementCount, KindredError, type Parameter, parametersOf } from "../core/index.js";
 import {
   blobOfExtraRows,
+  blobOfFactor,
   blobOfPlane,
   blobOfValue,
   type Checkpoint,
@@ -11,7 +12,9 @@ import {
   type DeltaTensor,
   differingText,
   type ExtraRows,
+  type FactorBlobs,
   type FloatDType,
+  type MatrixShape,
   openDelta,
   type StoredTensor,
   writeDelta,
@@ -20,7 +23,7 @@ import {
 import { fromFloat32, toFloat32 } from "../ggml/index.js";
 import { assert, sha256 } from "../util/index.js";
 import { BlobSpool } from "./blob-spool.js";
-import type { DeltaCodec } from "./codec.js";
+import type { DeltaCodec, Factors } from "./codec.js";
 import { CannotCompress, checkCompatible } from "./compatibility.js";
 import { Encoder } from "./encoder.js";
 import { type Progress, ProgressMeter } from "./progress-meter.js";
@@ -146,16 +149,25 @@ class Compression {
     const extraRows = await this.#keepExtraRows(name, tuned, rows);
     const head = { name, dtype, shape: stored.shape, extraRows };
     const pair = { base: base.values, tuned: tuned.values, shape: { rows, cols }, kind };
-    const { planes, norm, error } = await encoder.encode(pair, signal);
-    const [first] = planes;
-    if (!first) return { ...head, kind: "unchanged" };
+    const { planes, factors, norm, error } = await encoder.encode(pair, signal);
+    if (planes.length + factors.length === 0) return { ...head, kind: "unchanged" };
 
-    const planeDType = first.dtype;
+    const shape = { rows, cols };
     const blobs: DeltaBlob[] = [];
-    for (const [index, { bytes }] of planes.entries()) {
-      blobs.push(await this.#keep(bytes, (sha256) => blobOfPlane(name, index, planeDType, { rows, cols }, sha256)));
+    for (const [index, { dtype: own, bytes }] of planes.entries()) {
+      blobs.push(await this.#keep(bytes, (sha256) => blobOfPlane(name, index, own, shape, sha256)));
     }
-    return { ...head, kind: "planes", planeDType, planes: blobs, norm, error };
+    const pairs: FactorBlobs[] = [];
+    for (const [index, own] of factors.entries()) pairs.push(await this.#keepFactors(name, index, own, shape));
+    const planeDType = planes[0]?.dtype ?? null;
+    return { ...head, kind: "planes", planeDType, planes: blobs, factors: pairs, norm, error };
+  }
+
+  async #keepFactors(name: string, index: number, factors: Factors, shape: MatrixShape): Promise<FactorBlobs> {
+    const { dtype, rank } = factors;
+    const keep = (side: "down" | "up") =>
+      this.#keep(factors[side], (sha256) => blobOfFactor(name, index, side, factors, shape, sha256));
+    return { dtype, rank, down: await keep("down"), up: await keep("up") };
   }
 
   async #keepExtraRows(

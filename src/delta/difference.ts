@@ -1,15 +1,16 @@
 import type { MatrixShape } from "../formats/index.js";
 import { assert } from "../util/index.js";
-import type { DeltaCodec, MatrixKind, Plane } from "./codec.js";
-import { addPlane } from "./planes.js";
+import type { DeltaCodec, Factors, MatrixKind, Plane } from "./codec.js";
+import { addEncoded } from "./decoded.js";
 
 /** What became of the difference between two matrices. */
 export interface EncodedDifference {
-  /** None where there is no difference. */
+  /** Neither planes nor factors where there is no difference. */
   readonly planes: readonly Plane[];
+  readonly factors: readonly Factors[];
   /** ‖Δ‖, Frobenius. */
   readonly norm: number;
-  /** ‖Δ − Δ̂‖, what the planes miss. */
+  /** ‖Δ − Δ̂‖, what planes and factors miss. */
   readonly error: number;
 }
 
@@ -40,16 +41,17 @@ export function encodeDifference(codec: DeltaCodec, { base, tuned, shape, kind }
     // True for NaN too, which the codec then refuses.
     if (difference[i] !== 0) differs = true;
   }
-  if (!differs) return { planes: [], norm: 0, error: 0 };
+  if (!differs) return { planes: [], factors: [], norm: 0, error: 0 };
 
-  const { planes } = codec.encode(difference, shape, kind);
+  const encoded = codec.encode(difference, shape, kind);
   const decoded = new Float32Array(count);
-  for (const { dtype, bytes } of planes) addPlane(decoded, dtype, bytes, shape);
+  addEncoded(decoded, encoded, shape);
   let squaredNorm = 0;
   let squaredError = 0;
   for (let i = 0; i < count; i++) {
     squaredNorm += difference[i]! ** 2;
     squaredError += (difference[i]! - decoded[i]!) ** 2;
   }
-  return { planes, norm: Math.sqrt(squaredNorm), error: Math.sqrt(squaredError) };
+  const { planes, factors = [] } = encoded;
+  return { planes, factors, norm: Math.sqrt(squaredNorm), error: Math.sqrt(squaredError) };
 }

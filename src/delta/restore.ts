@@ -8,6 +8,7 @@ import {
   type DeltaBlob,
   type DeltaTensor,
   type FloatDType,
+  type PlanesTensor,
   planeShape,
   printJson,
   printText,
@@ -17,7 +18,8 @@ import {
 } from "../formats/index.js";
 import { fromFloat32, toFloat32 } from "../ggml/index.js";
 import { assert } from "../util/index.js";
-import { addPlane } from "./planes.js";
+import type { EncodedTensor } from "./codec.js";
+import { addEncoded } from "./decoded.js";
 import { type Progress, ProgressMeter } from "./progress-meter.js";
 
 /** What {@link restoreCheckpoint} restores, and where. */
@@ -74,13 +76,23 @@ async function restoreTensor(base: Checkpoint, delta: DeltaArtifact, tensor: Del
   await base.read(tensor.name, bytes);
 
   const values = toFloat32(stored.dtype, bytes, elementCount(stored.shape));
-  if (tensor.kind === "planes") {
-    for (const plane of tensor.planes)
-      addPlane(values, tensor.planeDType, await readBlob(delta, plane), planeShape(tensor));
-  }
+  if (tensor.kind === "planes") addEncoded(values, await readEncoded(delta, tensor), planeShape(tensor));
   const restored = fromFloat32(tensor.dtype, values, tensor.shape.at(-1)!);
   if (!tensor.extraRows) return restored;
   return Buffer.concat([restored, await readBlob(delta, tensor.extraRows.blob)]);
+}
+
+async function readEncoded(
+  delta: DeltaArtifact,
+  { planeDType, planes, factors }: PlanesTensor,
+): Promise<EncodedTensor> {
+  const read = (blob: DeltaBlob) => readBlob(delta, blob);
+  return {
+    planes: await Promise.all(planes.map(async (blob) => ({ dtype: planeDType!, bytes: await read(blob) }))),
+    factors: await Promise.all(
+      factors.map(async ({ dtype, rank, down, up }) => ({ dtype, rank, down: await read(down), up: await read(up) })),
+    ),
+  };
 }
 
 async function readBlob(delta: DeltaArtifact, blob: DeltaBlob): Promise<Uint8Array> {

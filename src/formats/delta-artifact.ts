@@ -7,10 +7,10 @@
 //
 // delta.safetensors, in slot order, so that loading a variant reads it from front to back:
 //
-//   ┌────────┬───────────────────────────┬──────────────────────────┬──────────────────────────┬──
-//   │ header │ NAME.value, …             │ NAME.plane1, …           │ NAME.plane2, …           │ …
-//   │        │ NAME.extra_rows, …        │ of every coded matrix    │                          │
-//   └────────┴───────────────────────────┴──────────────────────────┴──────────────────────────┴──
+//   ┌────────┬────────────────────┬───────────────────────┬────────────────┬───┬───────────────────────────────────┐
+//   │ header │ NAME.value, …      │ NAME.plane1, …        │ NAME.plane2, … │ … │ NAME.factors1.down, … .up, …      │
+//   │        │ NAME.extra_rows, … │ of every coded matrix │                │   │ of every matrix that has factors  │
+//   └────────┴────────────────────┴───────────────────────┴────────────────┴───┴───────────────────────────────────┘
 //
 // Every blob has a SHA-256 in delta.json, every other file has one there too, and delta.json has one over itself: bytes
 // that changed since they were written are found out, the blobs' when they are read.
@@ -30,6 +30,7 @@ import { parseModelConfig } from "./model-config.js";
 import { readSafetensorsHeader, type SafetensorsEntry } from "./safetensors.js";
 import { writeSafetensors } from "./safetensors-writer.js";
 import { parseObject, parseText, printJson, printText, type TextOverrides, textFileNames } from "./text-files.js";
+import type { VariantSource } from "./variant-source.js";
 
 const ALIGNMENT = 64;
 const manifestFile = "delta.json";
@@ -37,7 +38,7 @@ const blobFile = "delta.safetensors";
 const configFile = "config.json";
 
 /** A variant on disk as its difference to a base. Disposing closes its file. */
-export class DeltaArtifact implements AsyncDisposable {
+export class DeltaArtifact implements VariantSource {
   /** The folder's name. */
   readonly name: string;
   readonly path: string;
