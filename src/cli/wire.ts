@@ -1,9 +1,9 @@
-import { existsSync, statSync } from "node:fs";
+import { statSync } from "node:fs";
 import { readdir } from "node:fs/promises";
 import path from "node:path";
 import { type Completer, InvalidFile, type ServiceEvent } from "../core/index.js";
 import type { EngineInfo, EngineOptions, FromEngine } from "../engine/index.js";
-import { type Checkpoint, type DeltaArtifact, openCheckpoint, openDelta } from "../formats/index.js";
+import { type Checkpoint, isVariantFolder, openCheckpoint, openVariant, type VariantSource } from "../formats/index.js";
 import { EngineProcess, InlineEngine, LocalCompleter, ServedModel } from "../runtime/index.js";
 import { Tokenizer } from "../text/index.js";
 
@@ -12,7 +12,7 @@ export interface ServiceOptions {
   readonly base: string;
   /** What clients call the base. Default: the folder's or file's name. */
   readonly name?: string | undefined;
-  /** A folder whose subfolders are delta artifacts, each served under its folder's name. */
+  /** A folder whose subfolders are delta artifacts or PEFT adapters, each served under its folder's name. */
   readonly variants?: string | undefined;
   readonly engine: Omit<EngineOptions, "base" | "variants">;
   /** Compute in this process instead of one of its own. */
@@ -72,16 +72,15 @@ export async function openService(options: ServiceOptions): Promise<Service> {
   }
 }
 
-/** The delta artifacts in a folder: every subfolder with a delta.json, or the folder itself when it has one. */
+/** The variants in a folder: every subfolder that is a delta artifact or a PEFT adapter, or the folder itself when it is one. */
 export async function findVariants(folder: string): Promise<{ name: string; path: string }[]> {
-  const isArtifact = (candidate: string) => existsSync(path.join(candidate, "delta.json"));
-  if (isArtifact(folder)) return [{ name: path.basename(path.resolve(folder)), path: folder }];
+  if (isVariantFolder(folder)) return [{ name: path.basename(path.resolve(folder)), path: folder }];
   const entries = await readdir(folder, { withFileTypes: true }).catch((cause: Error) => {
-    throw new InvalidFile(folder, `it should be a folder of delta artifacts (${cause.message})`, { cause });
+    throw new InvalidFile(folder, `it should be a folder of delta artifacts or adapters (${cause.message})`, { cause });
   });
   return entries
     .map((entry) => ({ name: entry.name, path: path.join(folder, entry.name) }))
-    .filter((candidate) => isArtifact(candidate.path))
+    .filter((candidate) => isVariantFolder(candidate.path))
     .sort((a, b) => (a.name < b.name ? -1 : 1));
 }
 
@@ -106,23 +105,23 @@ async function servedModels(
     }),
   ];
   for (const source of sources) {
-    await using artifact = await openDelta(source.path);
+    await using variant = await openVariant(source.path, base, { isChecked: true }); // by the engine
     models.push(
       new ServedModel({
         card: { ...card, id: source.name, parent: baseId, created: writtenSeconds(source.path) },
         variant: source.name,
-        assets: { ...base.text, ...artifact.text },
-        tokenizer: hasOwnTokenizer(artifact)
-          ? Tokenizer.from({ ...base.text, ...artifact.text }, source.path)
+        assets: { ...base.text, ...variant.text },
+        tokenizer: hasOwnTokenizer(variant)
+          ? Tokenizer.from({ ...base.text, ...variant.text }, source.path)
           : tokenizer,
-        vocabSize: artifact.config.vocabSize,
-        configJson: artifact.configJson,
+        vocabSize: variant.config.vocabSize,
+        configJson: variant.configJson,
       }),
     );
   }
   return models;
 }
 
-const hasOwnTokenizer = ({ text }: DeltaArtifact) => text.tokenizer !== undefined || text.tokenizerConfig !== undefined;
+const hasOwnTokenizer = ({ text }: VariantSource) => text.tokenizer !== undefined || text.tokenizerConfig !== undefined;
 
 const writtenSeconds = (file: string) => Math.floor(statSync(file).mtimeMs / 1000);

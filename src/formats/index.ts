@@ -7,6 +7,7 @@ export * from "./folder-writer.js";
 export { parseModelConfig } from "./model-config.js";
 export * from "./open-checkpoint.js";
 export * from "./open-variant.js";
+export { UnsupportedAdapter } from "./peft-config.js";
 export { residentBytes, slotClassesOf } from "./resident-bytes.js";
 export * from "./safetensors.js";
 export * from "./safetensors-writer.js";
