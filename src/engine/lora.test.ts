@@ -1,12 +1,12 @@
 // Adapters from their folders to logits, beside the base and full fine-tunes.
 
 import assert from "node:assert/strict";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { parametersOf } from "../core/index.js";
-import { type AdapterTensor, pairOf, writeAdapter } from "../formats/peft-adapter.test.kit.js";
+import { writeSafetensors } from "../formats/index.js";
 import { uniformAt } from "../util/index.js";
 import type { ResidentVariant } from "./batch.js";
 import { poolLayout } from "./pool-layout.js";
@@ -47,7 +47,9 @@ const adapters: Readonly<Record<string, Adapter>> = {
   },
 };
 
-const noise = (shape: readonly [number, number], seed: number): AdapterTensor => ({
+type Tensors = Record<string, { readonly shape: readonly number[]; readonly values: Float32Array }>;
+
+const noise = (shape: readonly [number, number], seed: number) => ({
   shape,
   values: Float32Array.from(
     { length: shape[0] * shape[1] },
@@ -55,9 +57,19 @@ const noise = (shape: readonly [number, number], seed: number): AdapterTensor =>
   ),
 });
 
+async function writeAdapter(folder: string, own: Adapter, tensors: Tensors): Promise<void> {
+  await mkdir(folder);
+  const json = { peft_type: "LORA", r: own.rank, lora_alpha: own.alpha, target_modules: ["x"], ...own.config };
+  await writeFile(join(folder, "adapter_config.json"), JSON.stringify(json));
+  const stored = Object.entries(tensors).map(([name, { shape, values }]) => {
+    return { name, shape, dtype: "F32" as const, bytes: new Uint8Array(values.buffer) };
+  });
+  await writeSafetensors(join(folder, "adapter_model.safetensors"), stored);
+}
+
 /** The adapter's tensors, and the weights that W + scale · B · A are. */
 function build(own: Adapter, seed: number, base: WeightTable) {
-  const tensors: Record<string, AdapterTensor> = {};
+  const tensors: Tensors = {};
   const weights = new Map(base);
   for (const [index, { name, shape, kind }] of parametersOf(config).entries()) {
     const module = name.replace(/\.weight$/, "");
@@ -65,7 +77,8 @@ function build(own: Adapter, seed: number, base: WeightTable) {
     const [out, input] = shape as [number, number];
     const rank = own.rankOf?.(module) ?? own.rank;
     const [a, b] = [noise([rank, input], seed + index), noise([out, rank], seed + 500 + index)];
-    Object.assign(tensors, pairOf(module, a, b));
+    tensors[`base_model.model.${module}.lora_A.weight`] = a;
+    tensors[`base_model.model.${module}.lora_B.weight`] = b;
     const sum = base.get(name)!.slice();
     for (let row = 0; row < out; row++) {
       for (let col = 0; col < input; col++) {
@@ -86,7 +99,7 @@ test("adapters of several ranks and scales in one batch with the base are W + (a
   for (const [index, [name, own]] of Object.entries(adapters).entries()) {
     const { tensors, weights } = build(own, 10_000 * (index + 1), base);
     models.set(name, weights);
-    await writeAdapter(join(folder, name), tensors, { r: own.rank, lora_alpha: own.alpha, ...own.config });
+    await writeAdapter(join(folder, name), own, tensors);
   }
   const checkpoint = memoryCheckpoint(config, base);
   const sources = Object.keys(adapters).map((name) => ({ name, path: join(folder, name) }));
