@@ -7,9 +7,9 @@ import { addEncoded } from "./decoded.js";
 import { lowRankNoise } from "./low-rank.test.kit.js";
 import { signLowRankOf } from "./sign-low-rank.js";
 
-// The bits do not reach for factors of matrices as small as these; one sign leaves √.363 of a Gaussian, √.5 of a Laplace distribution.
-describeCodec("signlr", createCodec("signlr"), { gaussian: 0.605, laplace: 0.71 });
-describeCodec("signlr, rank 32", createCodec("signlr", { rank: 32 }), { gaussian: 0.48, laplace: 0.56 });
+// The bits do not reach for factors of matrices as small as these: what is left is that of `sign` with one plane.
+describeCodec("signlr", createCodec("signlr"), { gaussian: 0.706, laplace: 0.896 });
+describeCodec("signlr, rank 32", createCodec("signlr", { rank: 32 }), { gaussian: 0.56, laplace: 0.67 });
 
 const shape = { rows: 128, cols: 320 };
 /** Noise with a strong part of rank 4. */
@@ -48,7 +48,7 @@ test("weighs errors by the second moment of the inputs", () => {
       0,
     );
   };
-  assert.ok(weightedError({ moment }) < 0.6 * weightedError(), `${weightedError({ moment })} ${weightedError()}`);
+  assert.ok(weightedError({ moment }) < 0.7 * weightedError(), `${weightedError({ moment })} ${weightedError()}`);
 });
 
 test("the dense part may be encoded by another function, which sees what the factors leave", () => {

@@ -1,6 +1,5 @@
 import { InvalidRequest } from "../core/index.js";
 import { type CodecOptions, type FactorDType, type MatrixShape, planeBytes } from "../formats/index.js";
-import { visitBlocks } from "./blocks.js";
 import {
   type Calibration,
   type CodecFamily,
@@ -15,7 +14,7 @@ import { numberOption, refuseUnknownOptions } from "./codec-options.js";
 import { addEncoded } from "./decoded.js";
 import { bitsPerRank, encodeFactors, RANK_STEP } from "./factors.js";
 import { strongestDirections } from "./low-rank.js";
-import { SIGN_BLOCK, writeSignBlock } from "./planes.js";
+import { sign } from "./sign.js";
 
 /** Encodes the part of a difference that is not of low rank, as {@link DeltaCodec.encode} does. */
 export type DenseEncoder = (
@@ -29,11 +28,14 @@ export type DenseEncoder = (
 const rounds = 3;
 /** Four bits and twice the rank leave 0.7 to 0.9 of what eight bits do, on the fine-tunes that were measured. */
 const factorDType: FactorDType = "q4_0";
-/** Of a plane of signs. */
+const oneSign = sign.create({ planes: 1 });
+/** Of a plane of signs whose rows are whole blocks. */
 const planeBits = 1.125;
 
 /** A low-rank part, and a plane of signs for the rest. See {@link signLowRankOf}. */
-export const signLowRank: CodecFamily = signLowRankOf(nearestSigns);
+export const signLowRank: CodecFamily = signLowRankOf((difference, shape, kind, calibration) => {
+  return oneSign.encode(difference, shape, kind, calibration).planes;
+});
 
 /**
  * Makes the family from a way to encode the dense part. The two parts take turns: the best low-rank L for what planes miss of Δ,
@@ -73,7 +75,7 @@ class SignLowRankCodec implements DeltaCodec {
     } else {
       const own = numberOption("signlr", "bits", bits ?? 1.75, { above: planeBits, max: 8 });
       this.options = { bits: own };
-      this.#rankOf = (shape) => rankWithin((own - planeBits) * shape.rows * shape.cols, shape);
+      this.#rankOf = (shape) => rankWithin(own, shape);
     }
   }
 
@@ -101,28 +103,9 @@ function without(difference: Float32Array, part: EncodedTensor, shape: MatrixSha
   return rest;
 }
 
-/**
- * One plane that is nearest to the difference: its scales are mean magnitudes. They are not enlarged as those of `sign` are, for what
- * inputs are aligned with is in the low-rank part.
- */
-function nearestSigns(difference: Float32Array, shape: MatrixShape): readonly Plane[] {
-  const bytes = new Uint8Array(planeBytes("q1_0", shape));
-  const codes = new Uint8Array(SIGN_BLOCK);
-  visitBlocks("q1_0", shape, (index, start, count) => {
-    let sum = 0;
-    for (let j = 0; j < count; j++) {
-      const value = difference[start + j]!;
-      sum += Math.abs(value);
-      codes[j] = Number(value > 0);
-    }
-    codes.fill(0, count);
-    writeSignBlock(bytes, index, sum / count, codes, 0);
-  });
-  return [{ dtype: "q1_0", bytes }];
-}
-
-/** The largest rank that these bits hold, or the nearest step of it. */
+/** The rank whose factors come nearest to the bits that a plane leaves. */
 function rankWithin(bits: number, shape: MatrixShape): number {
-  const steps = Math.round(bits / (RANK_STEP * bitsPerRank(factorDType, shape)));
-  return RANK_STEP * Math.min(steps, Math.ceil(Math.min(shape.rows, shape.cols) / RANK_STEP));
+  const left = bits * shape.rows * shape.cols - 8 * planeBytes("q1_0", shape);
+  const steps = Math.round(left / (RANK_STEP * bitsPerRank(factorDType, shape)));
+  return RANK_STEP * Math.max(0, Math.min(steps, Math.ceil(Math.min(shape.rows, shape.cols) / RANK_STEP)));
 }
