@@ -1,8 +1,9 @@
 import type { Sequence, StepPlan } from "../src/core/index.js";
 import type { ResidentVariant } from "../src/engine/batch.js";
-import { poolLayout } from "../src/engine/pool-layout.js";
+import { capacityOf, poolLayout } from "../src/engine/pool-layout.js";
 import { Stepper } from "../src/engine/stepper.js";
-import { loadVariant, openVariants } from "../src/engine/variants.js";
+import { loadVariant } from "../src/engine/variant-load.js";
+import { openVariants } from "../src/engine/variants.js";
 import { openCheckpoint } from "../src/formats/index.js";
 import { Device } from "../src/ggml/index.js";
 import { type BaseDType, DeltaPools, KvCache, Weights } from "../src/model/index.js";
@@ -60,7 +61,7 @@ export class KindredContender implements Contender, Disposable {
     pools?.copyBaseVectors(weights);
     const state = { weights, cache, pools };
 
-    const residency = new Residency({ slots: layout?.slots ?? new Map(), variants: layout?.variants ?? 0 });
+    const residency = new Residency(capacityOf(layout));
     const residents = new Map<string, ResidentVariant>();
     const loads: VariantLoad[] = [];
     for (const [name, variant] of variants) {
@@ -68,7 +69,7 @@ export class KindredContender implements Contender, Disposable {
       const start = performance.now();
       const bytes = await loadVariant(variant, placement, state);
       loads.push({ bytes, tookMs: performance.now() - start });
-      await variant.artifact[Symbol.asyncDispose]();
+      await variant.source[Symbol.asyncDispose]();
       residents.set(name, { ...placement, extraRows: variant.extraRows });
     }
     return new KindredContender(options, device, new Stepper(device, state), {

@@ -19,7 +19,7 @@ export function register(program: Command): void {
     .command("chat")
     .description("talk to the base and its variants on the terminal")
     .requiredOption("--base <path>", "a Hugging Face folder or a GGUF file")
-    .option("--variants <folder>", "a folder of delta artifacts")
+    .option("--variants <folder>", "a folder of delta artifacts and PEFT adapters")
     .option("--model <name>", "whom to ask first; the base if not given");
   engineFlags(command).action(chat);
 }

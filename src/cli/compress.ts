@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import { codecs, compressDelta, createCodec, type DeltaReport, printReport } from "../delta/index.js";
-import { openCheckpoint } from "../formats/index.js";
+import { type CodecOptions, openCheckpoint } from "../formats/index.js";
 import { formatBytes } from "../util/index.js";
 import { readCalibration } from "./calibration-text.js";
 import { untilInterrupted } from "./interrupt.js";
@@ -13,6 +13,8 @@ interface CompressFlags {
   readonly codec: string;
   readonly planes?: string;
   readonly calibrate?: readonly string[];
+  readonly bits?: string;
+  readonly rank?: string;
   readonly tensors?: true;
   readonly json?: true;
 }
@@ -31,6 +33,8 @@ export function register(program: Command): void {
       "--calibrate <file...>",
       "chats (.jsonl) or text (.txt) of what it is for: takes minutes rather than seconds and loses less",
     )
+    .option("--bits <number>", "bits a weight, for codecs with low-rank factors")
+    .option("--rank <count>", "rank of every matrix's factors, instead of --bits")
     .option("--tensors", "report every tensor rather than groups of them")
     .option("--json", "print the report as JSON")
     .addHelpText(
@@ -45,12 +49,12 @@ async function compress({
   tuned: tunedPath,
   out,
   codec: name,
-  planes,
   calibrate,
   tensors,
   json,
+  ...flags
 }: CompressFlags): Promise<void> {
-  const codec = createCodec(name, planes === undefined ? {} : { planes });
+  const codec = createCodec(name, codecOptions(flags));
   const startedMs = performance.now();
   const report = await untilInterrupted(async (signal) => {
     await using base = await openCheckpoint(basePath);
@@ -73,6 +77,11 @@ async function compress({
   }
   console.log(printReport(report, { tensors: tensors === true }));
   console.log(`\n${summarise(report)}, in ${((performance.now() - startedMs) / 1000).toFixed(1)} s: ${out}`);
+}
+
+/** The options of a codec that were given; the codec says which it has. */
+function codecOptions({ planes, bits, rank }: Pick<CompressFlags, "planes" | "bits" | "rank">): CodecOptions {
+  return { ...(planes && { planes }), ...(bits && { bits }), ...(rank && { rank }) };
 }
 
 /** `18.0 MB instead of 269 MB, 1/15, 2.25 bits a weight, relative error 0.33` */

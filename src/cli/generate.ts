@@ -20,7 +20,7 @@ export function register(program: Command): void {
     .description("complete one prompt on the terminal")
     .argument("<prompt>", "what to say to the model")
     .requiredOption("--base <path>", "a Hugging Face folder or a GGUF file")
-    .option("--variants <folder>", "a folder of delta artifacts")
+    .option("--variants <folder>", "a folder of delta artifacts and PEFT adapters")
     .option("--model <name>", "the variant to ask; the base if not given")
     .option("--max-tokens <count>", "tokens at most", positiveInteger, 256)
     .option("--temperature <value>", "0 takes the likeliest token", Number, 0)

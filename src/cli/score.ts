@@ -31,7 +31,7 @@ export function register(program: Command): void {
     .description("measure by exact match how well the base and its variants answer a file of questions")
     .requiredOption("--base <path>", "a Hugging Face folder or a GGUF file")
     .requiredOption("--items <file>", 'JSON lines of {"messages": [{"role", "content"}], "answer"}')
-    .option("--variants <folder>", "a folder of delta artifacts")
+    .option("--variants <folder>", "a folder of delta artifacts and PEFT adapters")
     .option("--model <name...>", "score these only")
     .option("--json", "print one JSON object");
   sequencesFlag(engineFlags(command)).action(score);

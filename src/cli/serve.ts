@@ -21,7 +21,10 @@ export function register(program: Command): void {
     .command("serve")
     .description("serve the base and its variants behind the OpenAI API")
     .requiredOption("--base <path>", "a Hugging Face folder or a GGUF file")
-    .option("--variants <folder>", "a folder whose subfolders are delta artifacts, each served under its folder's name")
+    .option(
+      "--variants <folder>",
+      "a folder whose subfolders are delta artifacts or PEFT adapters, each served under its folder's name",
+    )
     .option("--name <name>", "what clients call the base (default: the name of its folder or file)")
     .option("--host <address>", "address to listen on", "127.0.0.1")
     .option("--port <number>", "port to listen on; 0 takes a free one", port, 8000)

@@ -1,9 +1,9 @@
-import { existsSync, statSync } from "node:fs";
+import { statSync } from "node:fs";
 import { readdir } from "node:fs/promises";
 import path from "node:path";
-import { type Completer, InvalidFile, type ServiceEvent } from "../core/index.js";
+import { type Completer, errorToData, InvalidFile, type ServiceEvent } from "../core/index.js";
 import type { EngineInfo, EngineOptions, FromEngine } from "../engine/index.js";
-import { type Checkpoint, type DeltaArtifact, openCheckpoint, openDelta } from "../formats/index.js";
+import { type Checkpoint, isVariantFolder, openCheckpoint, openVariant, type VariantSource } from "../formats/index.js";
 import { EngineProcess, InlineEngine, LocalCompleter, ServedModel } from "../runtime/index.js";
 import { Tokenizer } from "../text/index.js";
 
@@ -12,7 +12,7 @@ export interface ServiceOptions {
   readonly base: string;
   /** What clients call the base. Default: the folder's or file's name. */
   readonly name?: string | undefined;
-  /** A folder whose subfolders are delta artifacts, each served under its folder's name. */
+  /** A folder whose subfolders are delta artifacts or PEFT adapters, each served under its folder's name. */
   readonly variants?: string | undefined;
   readonly engine: Omit<EngineOptions, "base" | "variants">;
   /** Compute in this process instead of one of its own. */
@@ -44,14 +44,17 @@ export async function openService(options: ServiceOptions): Promise<Service> {
   };
   const port = await (options.inline ? InlineEngine : EngineProcess).start(engineOptions, onMessage);
   try {
-    const refused = new Set(port.info.refused.map(({ name }) => name));
-    const models = await servedModels(
-      options.name ?? checkpoint.name,
-      checkpoint,
-      options.base,
-      sources.filter(({ name }) => !refused.has(name)),
-      port.info,
-    );
+    const refused = [...port.info.refused];
+    const base = baseModel(options.name ?? checkpoint.name, checkpoint, options.base, port.info);
+    const models = [base];
+    for (const source of sources) {
+      if (refused.some(({ name }) => name === source.name)) continue;
+      try {
+        models.push(await variantModel(source, base, checkpoint));
+      } catch (error) {
+        refused.push({ name: source.name, error: errorToData(error) });
+      }
+    }
     const completer = new LocalCompleter(port, {
       models,
       contextLength: port.info.contextLength,
@@ -59,8 +62,8 @@ export async function openService(options: ServiceOptions): Promise<Service> {
     });
     return {
       completer,
-      baseId: models[0]!.card.id,
-      info: port.info,
+      baseId: base.card.id,
+      info: { ...port.info, refused },
       get enginePid() {
         return port instanceof EngineProcess ? port.pid : undefined;
       },
@@ -72,57 +75,47 @@ export async function openService(options: ServiceOptions): Promise<Service> {
   }
 }
 
-/** The delta artifacts in a folder: every subfolder with a delta.json, or the folder itself when it has one. */
+/** The variants in a folder: every subfolder that is a delta artifact or a PEFT adapter, or the folder itself when it is one. */
 export async function findVariants(folder: string): Promise<{ name: string; path: string }[]> {
-  const isArtifact = (candidate: string) => existsSync(path.join(candidate, "delta.json"));
-  if (isArtifact(folder)) return [{ name: path.basename(path.resolve(folder)), path: folder }];
+  if (isVariantFolder(folder)) return [{ name: path.basename(path.resolve(folder)), path: folder }];
   const entries = await readdir(folder, { withFileTypes: true }).catch((cause: Error) => {
-    throw new InvalidFile(folder, `it should be a folder of delta artifacts (${cause.message})`, { cause });
+    throw new InvalidFile(folder, `it should be a folder of delta artifacts or adapters (${cause.message})`, { cause });
   });
   return entries
     .map((entry) => ({ name: entry.name, path: path.join(folder, entry.name) }))
-    .filter((candidate) => isArtifact(candidate.path))
+    .filter((candidate) => isVariantFolder(candidate.path))
     .sort((a, b) => (a.name < b.name ? -1 : 1));
 }
 
-/** The base first, then the variants. Those without a tokenizer of their own share the base's. */
-async function servedModels(
-  baseId: string,
-  base: Checkpoint,
-  basePath: string,
-  sources: readonly { name: string; path: string }[],
-  info: EngineInfo,
-): Promise<ServedModel[]> {
-  const tokenizer = Tokenizer.from(base.text, basePath);
-  const card = { contextLength: info.contextLength };
-  const models = [
-    new ServedModel({
-      card: { ...card, id: baseId, parent: null, created: writtenSeconds(basePath) },
-      variant: null,
-      assets: base.text,
-      tokenizer,
-      vocabSize: base.config.vocabSize,
-      configJson: base.configJson,
-    }),
-  ];
-  for (const source of sources) {
-    await using artifact = await openDelta(source.path);
-    models.push(
-      new ServedModel({
-        card: { ...card, id: source.name, parent: baseId, created: writtenSeconds(source.path) },
-        variant: source.name,
-        assets: { ...base.text, ...artifact.text },
-        tokenizer: hasOwnTokenizer(artifact)
-          ? Tokenizer.from({ ...base.text, ...artifact.text }, source.path)
-          : tokenizer,
-        vocabSize: artifact.config.vocabSize,
-        configJson: artifact.configJson,
-      }),
-    );
-  }
-  return models;
+function baseModel(id: string, base: Checkpoint, file: string, { contextLength }: EngineInfo): ServedModel {
+  return new ServedModel({
+    card: { id, parent: null, contextLength, created: writtenSeconds(file) },
+    variant: null,
+    assets: base.text,
+    tokenizer: Tokenizer.from(base.text, file),
+    vocabSize: base.config.vocabSize,
+    configJson: base.configJson,
+  });
 }
 
-const hasOwnTokenizer = ({ text }: DeltaArtifact) => text.tokenizer !== undefined || text.tokenizerConfig !== undefined;
+/** A variant without a tokenizer of its own shares the base's. */
+async function variantModel(
+  source: { readonly name: string; readonly path: string },
+  { card, tokenizer }: ServedModel,
+  base: Checkpoint,
+): Promise<ServedModel> {
+  await using variant = await openVariant(source.path, base, { isChecked: true }); // by the engine
+  const assets = { ...base.text, ...variant.text };
+  return new ServedModel({
+    card: { ...card, id: source.name, parent: card.id, created: writtenSeconds(source.path) },
+    variant: source.name,
+    assets,
+    tokenizer: hasOwnTokenizer(variant) ? Tokenizer.from(assets, source.path) : tokenizer,
+    vocabSize: variant.config.vocabSize,
+    configJson: variant.configJson,
+  });
+}
+
+const hasOwnTokenizer = ({ text }: VariantSource) => text.tokenizer !== undefined || text.tokenizerConfig !== undefined;
 
 const writtenSeconds = (file: string) => Math.floor(statSync(file).mtimeMs / 1000);

@@ -5,4 +5,5 @@ export * from "./events.js";
 export * from "./model-config.js";
 export * from "./sampling.js";
 export * from "./sequence.js";
+export * from "./slot-class.js";
 export * from "./step.js";

@@ -2,7 +2,8 @@
 
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { type MatrixShape, planeBytes } from "../formats/index.js";
+import { type MatrixShape, paddedCols, planeBytes } from "../formats/index.js";
+import { toFloat32 } from "../ggml/index.js";
 import { uniformAt } from "../util/index.js";
 import { type DeltaCodec, type EncodedTensor, InvalidDifference, type MatrixKind } from "./codec.js";
 import { addPlane } from "./planes.js";
@@ -28,16 +29,29 @@ const shapes: readonly MatrixShape[] = [
 /** Registers the tests of one codec. */
 export function describeCodec(title: string, codec: DeltaCodec, promise: CodecPromise): void {
   describe(title, () => {
-    test("gives planes of one dtype, whole blocks a row, for any shape and role", () => {
+    test("gives planes of one dtype and factors of several, whole blocks a row, for any shape and role", () => {
       for (const kind of kinds) {
         for (const shape of shapes) {
-          const { planes } = codec.encode(gaussian(shape, 1), shape, kind);
-          assert.ok(planes.length > 0);
+          const { planes, factors = [] } = codec.encode(gaussian(shape, 1), shape, kind);
+          const title = `${kind} [${shape.rows}, ${shape.cols}]`;
+          assert.ok(planes.length + factors.length > 0, title);
           for (const { dtype, bytes } of planes) {
             assert.equal(dtype, planes[0]!.dtype);
-            assert.equal(bytes.length, planeBytes(dtype, shape), `${kind} [${shape.rows}, ${shape.cols}]`);
+            assert.equal(bytes.length, planeBytes(dtype, shape), title);
           }
+          for (const { dtype, rank, down, up } of factors) {
+            assert.equal(down.length, planeBytes(dtype, { rows: rank, cols: shape.cols }), title);
+            assert.equal(up.length, planeBytes(dtype, { rows: shape.rows, cols: rank }), title);
+          }
+          assert.equal(new Set(factors.map(({ dtype, rank }) => `${dtype} ${rank}`)).size, factors.length, title);
         }
+      }
+    });
+
+    test("decodes for any shape to what is nearer than nothing", () => {
+      for (const shape of shapes) {
+        const error = relativeError(codec, gaussian(shape, 9), shape);
+        assert.ok(error < 1, `[${shape.rows}, ${shape.cols}]: ${error}`);
       }
     });
 
@@ -77,13 +91,15 @@ export function describeCodec(title: string, codec: DeltaCodec, promise: CodecPr
       }
     });
 
-    test("never gets worse by another plane of its own", () => {
+    test("never gets worse by another plane of its own, or by its factors", () => {
       const shape = { rows: 8, cols: 640 };
       const difference = laplace(shape, 7);
-      const { planes } = codec.encode(difference, shape, "linear");
-      const errors = planes.map((_, last) =>
-        distance(difference, decode({ planes: planes.slice(0, last + 1) }, shape)),
-      );
+      const { planes, factors = [] } = codec.encode(difference, shape, "linear");
+      const less = [
+        ...planes.map((_, last) => ({ planes: planes.slice(0, last + 1) })),
+        ...factors.map((_, last) => ({ planes, factors: factors.slice(0, last + 1) })),
+      ];
+      const errors = less.map((encoded) => distance(difference, decode(encoded, shape)));
       assert.deepEqual(
         errors,
         errors.toSorted((a, b) => b - a),
@@ -120,10 +136,21 @@ export function relativeError(codec: DeltaCodec, difference: Float32Array, shape
   return distance(difference, decoded) / distance(difference, new Float32Array(difference.length));
 }
 
-/** The sum of the decoded planes. */
-export function decode({ planes }: EncodedTensor, shape: MatrixShape): Float32Array {
+/** The sum of the decoded planes and of the products of decoded factors, the slow way. */
+export function decode({ planes, factors = [] }: EncodedTensor, shape: MatrixShape): Float32Array {
   const sum = new Float32Array(shape.rows * shape.cols);
   for (const { dtype, bytes } of planes) addPlane(sum, dtype, bytes, shape);
+  for (const { dtype, rank, down, up } of factors) {
+    const [width, length] = [paddedCols(dtype, rank), paddedCols(dtype, shape.cols)];
+    const right = toFloat32(dtype, down, rank * length);
+    const left = toFloat32(dtype, up, shape.rows * width);
+    for (let row = 0; row < shape.rows; row++) {
+      for (let k = 0; k < rank; k++) {
+        for (let col = 0; col < shape.cols; col++)
+          sum[row * shape.cols + col]! += left[row * width + k]! * right[k * length + col]!;
+      }
+    }
+  }
   return sum;
 }
 

@@ -1,6 +1,5 @@
 import { KindredError, type ParameterKind } from "../core/index.js";
-import type { CodecOptions, MatrixShape, PlaneDType } from "../formats/index.js";
-import type { Calibration } from "./solver.js";
+import type { CodecOptions, FactorDType, MatrixShape, PlaneDType } from "../formats/index.js";
 
 /** The roles that are coded. Vectors (norms, biases) are not: their values are stored as they are. */
 export type MatrixKind = Exclude<ParameterKind, "vector">;
@@ -11,12 +10,39 @@ export interface Plane {
   readonly bytes: Uint8Array;
 }
 
-/** An encoded difference: the sum of its decoded planes, which share a dtype, the coarsest first. */
-export interface EncodedTensor {
-  readonly planes: readonly Plane[];
+/**
+ * A low-rank part of an encoded difference, `up · down`, byte for byte what device slots hold: `down` is `[rank, cols]`, `up`
+ * `[rows, rank]`, both row-major with rows filled up to whole blocks of `dtype`.
+ */
+export interface Factors {
+  readonly dtype: FactorDType;
+  readonly rank: number;
+  readonly down: Uint8Array;
+  readonly up: Uint8Array;
 }
 
-/** A way to store the difference between two matrices in few bits, as planes that ggml multiplies as they lie. */
+/**
+ * An encoded difference: the sum of its decoded planes, which share a dtype, the coarsest first, and of its factors' products. No
+ * two pairs of factors have both dtype and rank in common.
+ */
+export interface EncodedTensor {
+  readonly planes: readonly Plane[];
+  /** Default: none. */
+  readonly factors?: readonly Factors[];
+}
+
+/** What a linear layer's inputs say about the errors that matter in its weights. */
+export interface Calibration {
+  /** Second moment of the layer's inputs, E[x xᵀ]: symmetric, `[cols, cols]`. */
+  readonly moment: Float32Array;
+  /**
+   * What the layer should do beyond its own difference, because the layers before it are compressed as well: E[e xᵀ], `[rows, cols]`,
+   * where e is by how much its output misses the fine-tune's if nothing of its own were lost.
+   */
+  readonly drift?: Float32Array;
+}
+
+/** A way to store the difference between two matrices in few bits, as planes and factors that ggml multiplies as they lie. */
 export interface DeltaCodec {
   readonly name: string;
   /** What makes the same codec again: `createCodec(name, options)`. */
@@ -25,7 +51,8 @@ export interface DeltaCodec {
   readonly rowByRow: boolean;
   /**
    * Encodes `difference` (tuned − base, row-major, `rows · cols` long). A function of its arguments alone: without a calibration the
-   * same difference gives the same bytes on every machine, with one on every machine whose products round alike.
+   * same difference gives the same planes on every machine; what products of matrices go into, calibrated planes and factors, comes
+   * out the same on machines whose products round alike.
    *
    * @param calibration what is known of the layer's inputs; without one, every input counts the same
    * @throws {InvalidDifference} if a value is not finite or lies beyond what half precision reaches

@@ -18,7 +18,7 @@ const queries = "model.layers.0.self_attn.q_proj.weight";
 const norm = "model.norm.weight";
 
 test("compresses every parameter, and restores the fine-tune but for the error that it reports", async (t) => {
-  for (const name of ["sign", "ternary", "bitdelta"]) {
+  for (const name of ["sign", "ternary", "signlr", "svd", "bitdelta"]) {
     const pair = await checkpointPair(t, {}, { seed: 2 });
     const report = await pair.compress({ codec: createCodec(name) });
     assert.deepEqual(

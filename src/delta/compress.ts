@@ -11,13 +11,12 @@ import {
 } from "../formats/index.js";
 import { Device } from "../ggml/index.js";
 import { sha256 } from "../util/index.js";
-import type { DeltaCodec } from "./codec.js";
+import type { Calibration, DeltaCodec } from "./codec.js";
 import { checkCompatible } from "./compatibility.js";
 import { Compression } from "./compression.js";
 import { EncoderPool } from "./encoder-pool.js";
 import { type Progress, ProgressMeter } from "./progress-meter.js";
 import { type DeltaReport, reportOf } from "./report.js";
-import type { Calibration } from "./solver.js";
 import { Workspace } from "./workspace.js";
 
 /** What {@link compressDelta} compresses, and how. */

@@ -1,22 +1,26 @@
 import { elementCount, KindredError, type Parameter } from "../core/index.js";
 import {
   blobOfExtraRows,
+  blobOfFactor,
   blobOfPlane,
   blobOfValue,
   type Checkpoint,
   type DeltaBlob,
   type DeltaTensor,
   type ExtraRows,
+  type FactorBlobs,
   type FloatDType,
+  type MatrixShape,
   type StoredTensor,
 } from "../formats/index.js";
 import { fromFloat32, toFloat32 } from "../ggml/index.js";
 import { assert, sha256 } from "../util/index.js";
+import type { Calibration, Factors } from "./codec.js";
 import { CannotCompress } from "./compatibility.js";
+import { addEncoded, readEncoded } from "./decoded.js";
 import { isUnchanged } from "./difference.js";
 import type { EncoderPool } from "./encoder-pool.js";
-import { addPlane } from "./planes.js";
-import type { Calibration } from "./solver.js";
+
 import type { Workspace } from "./workspace.js";
 
 /** Compresses parameters one by one; their bytes go into a workspace. */
@@ -63,13 +67,15 @@ export class Compression {
       const pair = { base: base.values, tuned: tuned.values, shape, kind, ...(calibration && { calibration }) };
       if (isUnchanged(pair)) return { ...head, kind: "unchanged" };
 
-      const { planes, norm, error } = await this.#encoders.encode(pair, signal);
-      const planeDType = planes[0]!.dtype;
+      const { planes, factors, norm, error } = await this.#encoders.encode(pair, signal);
       const blobs: DeltaBlob[] = [];
-      for (const [index, { bytes }] of planes.entries()) {
-        blobs.push(await this.#keep(bytes, (sha256) => blobOfPlane(name, index, planeDType, shape, sha256)));
+      for (const [index, { dtype: own, bytes }] of planes.entries()) {
+        blobs.push(await this.#keep(bytes, (sha256) => blobOfPlane(name, index, own, shape, sha256)));
       }
-      return { ...head, kind: "planes", planeDType, planes: blobs, norm, error };
+      const pairs: FactorBlobs[] = [];
+      for (const [index, own] of factors.entries()) pairs.push(await this.#keepFactors(name, index, own, shape));
+      const planeDType = planes[0]?.dtype ?? null;
+      return { ...head, kind: "planes", planeDType, planes: blobs, factors: pairs, norm, error };
     });
   }
 
@@ -78,14 +84,19 @@ export class Compression {
     const { values, stored } = await readValues(this.#base, tensor.name);
     const [rows, cols] = stored.shape as [number, number];
     if (tensor.kind === "planes") {
-      for (const { name } of tensor.planes) {
-        addPlane(values, tensor.planeDType, await this.#workspace.get(name), { rows, cols });
-      }
+      addEncoded(values, await readEncoded(tensor, ({ name }) => this.#workspace.get(name)), { rows, cols });
     }
     if (tensor.kind === "absolute" || !tensor.extraRows) return values;
     const tuned = await readValues(this.#tuned, tensor.name);
     tuned.values.set(values);
     return tuned.values;
+  }
+
+  async #keepFactors(name: string, index: number, factors: Factors, shape: MatrixShape): Promise<FactorBlobs> {
+    const { dtype, rank } = factors;
+    const keep = (side: "down" | "up") =>
+      this.#keep(factors[side], (sha256) => blobOfFactor(name, index, side, factors, shape, sha256));
+    return { dtype, rank, down: await keep("down"), up: await keep("up") };
   }
 
   async #keepExtraRows(

@@ -1,16 +1,25 @@
 import type { MatrixShape } from "../formats/index.js";
 import { assert } from "../util/index.js";
-import { type DeltaCodec, type EncodedTensor, InvalidDifference, type MatrixKind, type Plane } from "./codec.js";
-import { addPlane } from "./planes.js";
-import { type Calibration, sharedSolver } from "./solver.js";
+import {
+  type Calibration,
+  type DeltaCodec,
+  type EncodedTensor,
+  type Factors,
+  InvalidDifference,
+  type MatrixKind,
+  type Plane,
+} from "./codec.js";
+import { addEncoded } from "./decoded.js";
+import { sharedSolver } from "./solver.js";
 
 /** What became of the difference between two matrices. */
 export interface EncodedDifference {
-  /** None where there is no difference. */
+  /** Neither planes nor factors where there is no difference. */
   readonly planes: readonly Plane[];
+  readonly factors: readonly Factors[];
   /** ‖Δ‖, Frobenius. */
   readonly norm: number;
-  /** ‖Δ − Δ̂‖, what the planes miss. */
+  /** ‖Δ − Δ̂‖, what planes and factors miss. */
   readonly error: number;
   /** The same two as the layer's output sees them, E‖Δx‖² and E‖(Δ − Δ̂)x‖² under the calibration, square roots; 0 without one. */
   readonly outputNorm: number;
@@ -49,8 +58,9 @@ export function partsOf(pair: MatrixPair, partRows: number): (() => MatrixPair)[
   });
 }
 
-/** Encoded parts as one matrix again: planes are stored row by row. */
+/** Encoded parts as one matrix again: planes are stored row by row. Factors belong to whole matrices. */
 export function joinParts(parts: readonly EncodedDifference[]): EncodedDifference {
+  if (parts.length === 1) return parts[0]!;
   const root = (field: "norm" | "error" | "outputNorm" | "outputError") =>
     Math.sqrt(parts.reduce((sum, part) => sum + part[field] ** 2, 0));
   return {
@@ -58,6 +68,7 @@ export function joinParts(parts: readonly EncodedDifference[]): EncodedDifferenc
       dtype,
       bytes: Buffer.concat(parts.map(({ planes }) => planes[plane]!.bytes)),
     })),
+    factors: [],
     norm: root("norm"),
     error: root("error"),
     outputNorm: root("outputNorm"),
@@ -84,12 +95,13 @@ export function encodeDifference(codec: DeltaCodec, pair: MatrixPair): EncodedDi
   );
   const difference = tuned.subarray(0, count);
   for (let i = 0; i < count; i++) difference[i]! -= base[i]!;
-  const { planes } = encodeRows(codec, { difference, shape, kind, calibration, firstRow });
+  const encoded = encodeRows(codec, { difference, shape, kind, calibration, firstRow });
   const before = [normOf(difference), outputNormOf(difference, shape, calibration)] as const;
   for (let i = 0; i < count; i++) difference[i] = -difference[i]!;
-  for (const { dtype, bytes } of planes) addPlane(difference, dtype, bytes, shape);
+  addEncoded(difference, encoded, shape);
   return {
-    planes,
+    planes: encoded.planes,
+    factors: encoded.factors ?? [],
     norm: before[0],
     error: normOf(difference),
     outputNorm: before[1],

@@ -24,9 +24,13 @@ const codec = createCodec(name, options);
 port.on("message", (pair: MatrixPair) => {
   try {
     const encoded = encodeDifference(codec, pair);
+    const blobs = [
+      ...encoded.planes.map(({ bytes }) => bytes),
+      ...encoded.factors.flatMap(({ down, up }) => [down, up]),
+    ];
     port.postMessage(
       { encoded } satisfies EncoderAnswer,
-      encoded.planes.map(({ bytes }) => bytes.buffer as ArrayBuffer),
+      blobs.map(({ buffer }) => buffer as ArrayBuffer),
     );
   } catch (error) {
     port.postMessage({ error: errorToData(error) } satisfies EncoderAnswer);

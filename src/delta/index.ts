@@ -1,8 +1,18 @@
-export { type CodecFamily, type DeltaCodec, type EncodedTensor, InvalidDifference, type Plane } from "./codec.js";
+export {
+  type Calibration,
+  type CodecFamily,
+  type DeltaCodec,
+  type EncodedTensor,
+  type Factors,
+  InvalidDifference,
+  type Plane,
+} from "./codec.js";
 export { codecs, createCodec } from "./codecs.js";
 export { CannotCompress } from "./compatibility.js";
 export { type CompressOptions, compressDelta } from "./compress.js";
+export { addEncoded } from "./decoded.js";
 export { addPlane, decodePlane } from "./planes.js";
 export type { Progress } from "./progress-meter.js";
 export { type DeltaReport, printReport, type ReportLine, reportOf } from "./report.js";
 export { type RestoreOptions, restoreCheckpoint } from "./restore.js";
+export { type DenseEncoder, signLowRankOf } from "./sign-low-rank.js";

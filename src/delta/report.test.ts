@@ -63,6 +63,7 @@ function matrix(name: string, sizes: { norm: number; error: number }): DeltaTens
     shape: [64, 128],
     planeDType: "q1_0",
     planes,
+    factors: [],
     extraRows: null,
     ...sizes,
   };

@@ -6,14 +6,14 @@ import { formatBytes } from "../util/index.js";
 export interface ReportLine {
   /** A parameter's name, or a pattern with `*` for the layer. */
   readonly name: string;
-  /** How they are stored: "unchanged", "absolute", or the planes' dtype and number, as "q1_0 × 2". */
+  /** How they are stored: "unchanged", "absolute", or planes and factors, as "q1_0 × 2 + q8_0 rank 32". */
   readonly form: string;
   readonly parameters: number;
   /** Of the delta's blobs. */
   readonly bytes: number;
   /** `bytes` over all of these parameters, in bits. */
   readonly bitsPerWeight: number;
-  /** ‖Δ − Δ̂‖ / ‖Δ‖ over what is in planes; 0 where nothing is, since the rest is exact. */
+  /** ‖Δ − Δ̂‖ / ‖Δ‖ over what is in planes and factors; 0 where nothing is, since the rest is exact. */
   readonly relativeError: number;
 }
 
@@ -101,7 +101,10 @@ function lineOf(name: string, tensors: readonly DeltaTensor[]): ReportLine {
 }
 
 function formOf(tensor: DeltaTensor): string {
-  return tensor.kind === "planes" ? `${tensor.planeDType} × ${tensor.planes.length}` : tensor.kind;
+  if (tensor.kind !== "planes") return tensor.kind;
+  const { planeDType, planes, factors } = tensor;
+  const ofPlanes = planes.length > 0 ? [`${planeDType} × ${planes.length}`] : [];
+  return [...ofPlanes, ...factors.map(({ dtype, rank }) => `${dtype} rank ${rank}`)].join(" + ");
 }
 
 /** Columns as wide as their widest cell; the first two read from the left, numbers from the right. */

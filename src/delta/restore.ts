@@ -17,7 +17,7 @@ import {
 } from "../formats/index.js";
 import { fromFloat32, toFloat32 } from "../ggml/index.js";
 import { assert } from "../util/index.js";
-import { addPlane } from "./planes.js";
+import { addEncoded, readEncoded } from "./decoded.js";
 import { type Progress, ProgressMeter } from "./progress-meter.js";
 
 /** What {@link restoreCheckpoint} restores, and where. */
@@ -75,8 +75,7 @@ async function restoreTensor(base: Checkpoint, delta: DeltaArtifact, tensor: Del
 
   const values = toFloat32(stored.dtype, bytes, elementCount(stored.shape));
   if (tensor.kind === "planes") {
-    for (const plane of tensor.planes)
-      addPlane(values, tensor.planeDType, await readBlob(delta, plane), planeShape(tensor));
+    addEncoded(values, await readEncoded(tensor, (blob) => readBlob(delta, blob)), planeShape(tensor));
   }
   const restored = fromFloat32(tensor.dtype, values, tensor.shape.at(-1)!);
   if (!tensor.extraRows) return restored;

@@ -104,7 +104,7 @@ test("refuses planes that it does not have, and options that it does not know", 
     assert.throws(() => createCodec("sign", { planes }), InvalidRequest, String(planes));
   }
   assert.throws(() => createCodec("sign", { groups: 64 }), /has no option "groups"; it has planes/);
-  assert.throws(() => createCodec("signs"), /known are sign, ternary, bitdelta/);
+  assert.throws(() => createCodec("signs"), /known are sign, ternary, signlr, svd, bitdelta/);
 });
 
 function dot(a: Float32Array, b: Float32Array): number {

@@ -2,13 +2,20 @@ import { InvalidRequest } from "../core/index.js";
 import { type CodecOptions, type MatrixShape, planeBytes } from "../formats/index.js";
 import { visitBlocks } from "./blocks.js";
 import { signBook } from "./code-book.js";
-import { type CodecFamily, checkDifference, type DeltaCodec, type EncodedTensor, type MatrixKind } from "./codec.js";
+import {
+  type Calibration,
+  type CodecFamily,
+  checkDifference,
+  type DeltaCodec,
+  type EncodedTensor,
+  type MatrixKind,
+} from "./codec.js";
 import { refuseUnknownOptions } from "./codec-options.js";
 import { enlarge, gainOf } from "./gain.js";
 import { SIGN_BLOCK, writeSignBlock } from "./planes.js";
 import { type PlaneCount, SignLevels } from "./sign-levels.js";
 import type { Solution } from "./solution.js";
-import { type Calibration, sharedSolver, solverSweeps as sweeps } from "./solver.js";
+import { sharedSolver, solverSweeps as sweeps } from "./solver.js";
 import { SortedMagnitudes } from "./sorted-magnitudes.js";
 
 /**

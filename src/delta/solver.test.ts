@@ -2,9 +2,10 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { MatrixShape } from "../formats/index.js";
 import { type CodeBook, gridBook, signBook } from "./code-book.js";
+import type { Calibration } from "./codec.js";
 import { gaussian } from "./codec-conformance.test.kit.js";
 import { type Solution, valueAt } from "./solution.js";
-import { type Calibration, sharedSolver } from "./solver.js";
+import { sharedSolver } from "./solver.js";
 
 /** Second moment of inputs that are mixtures of a few directions, as those of a layer are. */
 function mixedMoment(cols: number, directions: number): Float32Array {

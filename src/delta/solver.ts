@@ -2,19 +2,9 @@ import type { MatrixShape } from "../formats/index.js";
 import { Arena, computeOnce, Device, Graph, GraphMemory, type Tensor } from "../ggml/index.js";
 import { assert } from "../util/index.js";
 import type { CodeBook } from "./code-book.js";
+import type { Calibration } from "./codec.js";
 import { roundToHalf } from "./planes.js";
 import { type Solution, valueAt } from "./solution.js";
-
-/** What a linear layer's inputs say about the errors that matter in its weights. */
-export interface Calibration {
-  /** Second moment of the layer's inputs, E[x xᵀ]: symmetric, `[cols, cols]`. */
-  readonly moment: Float32Array;
-  /**
-   * What the layer should do beyond its own difference, because the layers before it are compressed as well: E[e xᵀ], `[rows, cols]`,
-   * where e is by how much its output misses the fine-tune's if nothing of its own were lost.
-   */
-  readonly drift?: Float32Array;
-}
 
 /**
  * What every weight counts for itself, as a share of the mean energy of the inputs. It stands for inputs that the calibration text does

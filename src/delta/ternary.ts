@@ -1,12 +1,19 @@
 import { type CodecOptions, type MatrixShape, planeBytes } from "../formats/index.js";
 import { visitBlocks } from "./blocks.js";
 import { gridBook } from "./code-book.js";
-import { type CodecFamily, checkDifference, type DeltaCodec, type EncodedTensor, type MatrixKind } from "./codec.js";
+import {
+  type Calibration,
+  type CodecFamily,
+  checkDifference,
+  type DeltaCodec,
+  type EncodedTensor,
+  type MatrixKind,
+} from "./codec.js";
 import { refuseUnknownOptions } from "./codec-options.js";
 import { enlarge, gainOf } from "./gain.js";
 import { roundToHalf, TERNARY_BLOCK, writeTernaryBlock } from "./planes.js";
 import type { Solution } from "./solution.js";
-import { type Calibration, sharedSolver, solverSweeps as sweeps } from "./solver.js";
+import { sharedSolver, solverSweeps as sweeps } from "./solver.js";
 import { SortedMagnitudes } from "./sorted-magnitudes.js";
 
 /** Minus, zero or plus one scale per 256 weights: real differences have many small values, and zero is worth a code. */

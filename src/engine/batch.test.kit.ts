@@ -1,7 +1,7 @@
 // A notation for steps. A span is `name@variant/region computed+count`, with `!` where it reaches the sequence's end:
-// "a/0 5+1!" decodes, "b@clinc/3 0+4" computes the first part of a prompt. Residents are `index[dtype slots …]`.
+// "a/0 5+1!" decodes, "b@clinc/3 0+4" computes the first part of a prompt. Residents are `index[class slot …]`.
 
-import { type DType, defaultSampling, Sequence, type Span, type StepPlan } from "../core/index.js";
+import { defaultSampling, Sequence, type Span, type StepPlan } from "../core/index.js";
 import { type Batch, type BatchContext, layoutBatch, type ResidentVariant, type RunLayout } from "./batch.js";
 import { smallConfig } from "./random-model.test.kit.js";
 
@@ -20,16 +20,18 @@ const config = smallConfig({
   contextLength: 512,
 });
 
-/** Residents by name: clinc has one sign plane, dates two, roman a ternary one, kana one and seven words of its own. */
+/** Residents by name: clinc has one sign plane, dates two, roman a ternary one, kana one and seven words of its own, lora factors. */
 export const residents: Readonly<Record<string, ResidentVariant>> = {
-  clinc: resident(0, { q1_0: [4] }),
-  dates: resident(1, { q1_0: [0, 7] }),
-  roman: resident(2, { tq1_0: [1] }),
-  kana: { ...resident(3, { q1_0: [2] }), extraRows: 7 },
+  clinc: resident(0, { "q1_0.1": 4 }),
+  dates: resident(1, { "q1_0.1": 0, "q1_0.2": 7 }),
+  roman: resident(2, { "tq1_0.1": 1 }),
+  kana: { ...resident(3, { "q1_0.1": 2 }), extraRows: 7 },
+  lora: resident(4, { f16x8: 3 }),
+  both: resident(5, { "q1_0.1": 1, f16x8: 0 }),
 };
 
-function resident(index: number, slots: Partial<Record<DType, readonly number[]>>): ResidentVariant {
-  return { index, slots: new Map(Object.entries(slots) as [DType, readonly number[]][]), extraRows: 0 };
+function resident(index: number, slots: Readonly<Record<string, number>>): ResidentVariant {
+  return { index, slots: new Map(Object.entries(slots)), extraRows: 0 };
 }
 
 export function context(fields: Partial<Omit<BatchContext, "config">> & { slidingWindow?: number } = {}): BatchContext {
@@ -73,10 +75,10 @@ export function printRows(batch: Batch, contextLength = 512): string {
   }).join(" ");
 }
 
-/** `q1_0 0…1 [4 4]`: the dtype, the rows, and the slot of each. */
+/** `q1_0.1 0…1 [4 4]`: the class, the rows, and the slot of each. */
 export function printRuns(runs: readonly RunLayout[]): string[] {
   return runs.map(
-    ({ dtype, firstRow, slots }) => `${dtype} ${firstRow}…${firstRow + slots.length - 1} [${slots.join(" ")}]`,
+    ({ classId, firstRow, slots }) => `${classId} ${firstRow}…${firstRow + slots.length - 1} [${slots.join(" ")}]`,
   );
 }
 

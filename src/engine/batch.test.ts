@@ -63,7 +63,7 @@ test("longer spans attend on their own, after the single tokens, in the order th
   assert.deepEqual([...batch.outputRows], [2, 3]);
 });
 
-test("rows of variants come first, those with more planes before those with fewer, the base's last", () => {
+test("rows of variants come first, those with parts of one class side by side, the base's last", () => {
   const batch = layout(
     "base/0 4+1!",
     "one@clinc/1 4+1!",
@@ -71,17 +71,23 @@ test("rows of variants come first, those with more planes before those with fewe
     "digit@roman/3 4+1!",
     "also@clinc/4 4+1!",
   );
-  assert.equal(printRows(batch), "2.4 1.4 4.4 3.4 0.4");
-  assert.deepEqual(printRuns(batch.runs), ["q1_0 0…2 [0 4 4]", "q1_0 0…0 [7]", "tq1_0 3…3 [1]"]);
-  assert.deepEqual([...batch.vectorRows!], [2, 1, 1, 3, 0]);
-  assert.deepEqual([...batch.gather!], [4, 1, 0, 3, 2], "attention still goes by region");
+  assert.equal(printRows(batch), "1.4 4.4 2.4 3.4 0.4");
+  assert.deepEqual(printRuns(batch.runs), ["q1_0.1 0…2 [4 4 0]", "q1_0.2 2…2 [7]", "tq1_0.1 3…3 [1]"]);
+  assert.deepEqual([...batch.vectorRows!], [1, 1, 2, 3, 0]);
+  assert.deepEqual([...batch.gather!], [4, 0, 2, 3, 1], "attention still goes by region");
 });
 
-test("every row of a variant's prompt has its planes, and of the outputs those that want logits", () => {
+test("planes, factors and both are one stretch of each class", () => {
+  const batch = layout("a@lora/0 4+1!", "b@clinc/1 4+1!", "base/2 4+1!", "c@both/3 4+1!", "d@lora/4 4+1!");
+  assert.equal(printRows(batch), "0.4 4.4 3.4 1.4 2.4");
+  assert.deepEqual(printRuns(batch.runs), ["f16x8 0…2 [3 3 0]", "q1_0.1 2…3 [1 4]"]);
+});
+
+test("every row of a variant's prompt has its parts, and of the outputs those that want logits", () => {
   const batch = layout("two@dates/0 0+3!", "one@clinc/1 0+2", "base/2 0+2!");
-  assert.deepEqual(printRuns(batch.runs), ["q1_0 0…4 [0 0 0 4 4]", "q1_0 0…2 [7 7 7]"]);
-  assert.deepEqual([...batch.outputRows], [2, 6]);
-  assert.deepEqual(printRuns(batch.outputRuns), ["q1_0 0…0 [0]", "q1_0 0…0 [7]"]);
+  assert.deepEqual(printRuns(batch.runs), ["q1_0.1 0…4 [4 4 0 0 0]", "q1_0.2 2…4 [7 7 7]"]);
+  assert.deepEqual([...batch.outputRows], [4, 6]);
+  assert.deepEqual(printRuns(batch.outputRuns), ["q1_0.1 0…0 [0]", "q1_0.2 0…0 [7]"]);
   assert.deepEqual([...batch.outputVectorRows!], [2, 0]);
 });
 
@@ -123,16 +129,16 @@ test("what a mask hides is −∞ and not a large number", () => {
 test("tokens beyond the base's vocabulary come from their variant's own rows", () => {
   const extra = span("a@kana/0 0+3!", { 1: vocabSize + 6 });
   const batch = layoutBatch(planOf("b@dates/1 0+2!", extra), context());
-  assert.equal(printRows(batch), "1.0 1.1 0.0 0.1 0.2");
-  assert.deepEqual([...batch.tokens], [100, 101, 100, 0, 102]);
+  assert.equal(printRows(batch), "0.0 0.1 0.2 1.0 1.1");
+  assert.deepEqual([...batch.tokens], [100, 0, 102, 100, 101]);
   assert.deepEqual([...batch.extraTokens!.from], [residents.kana!.index * 16 + 6]);
-  assert.deepEqual([...batch.extraTokens!.to], [3n]);
+  assert.deepEqual([...batch.extraTokens!.to], [1n]);
 });
 
 test("when an output's variant has words of its own, every variant's output is looked up, and no base's", () => {
   const batch = layout("a@kana/0 0+1!", "b/1 0+1!", "c@dates/2 0+1!");
-  assert.equal(printRows(batch), "2.0 0.0 1.0");
-  assert.deepEqual([...batch.extraOutput!], [residents.dates!.index, residents.kana!.index]);
+  assert.equal(printRows(batch), "0.0 2.0 1.0");
+  assert.deepEqual([...batch.extraOutput!], [residents.kana!.index, residents.dates!.index]);
   assert.equal(layout("b/1 0+1!", "c@dates/2 0+1!").extraOutput, undefined);
 });
 
@@ -147,14 +153,14 @@ test("steady decoding keeps its shape key until attention must look further", ()
   assert.notEqual(at(255), at(256));
 });
 
-test("which slot and which variant does not change the shape key; which kinds of planes does", () => {
+test("which slot and which variant does not change the shape key; which classes does", () => {
   const key = (notation: string) => shapeKey(layout(notation));
   assert.equal(
     key("a@clinc/0 3+1!"),
     shapeKey(
       layoutBatch(
         planOf("a@clinc/0 3+1!"),
-        context({ resident: () => ({ ...residents.clinc!, index: 9, slots: new Map([["q1_0", [8]]]) }) }),
+        context({ resident: () => ({ ...residents.clinc!, index: 9, slots: new Map([["q1_0.1", 8]]) }) }),
       ),
     ),
   );
@@ -163,6 +169,7 @@ test("which slot and which variant does not change the shape key; which kinds of
     "a@clinc/0 3+1!",
     "a@dates/0 3+1!",
     "a@roman/0 3+1!",
+    "a@lora/0 3+1!",
     "a@kana/0 3+1!",
     "a/1 3+1!",
     "a/0 3+2!",
@@ -173,7 +180,7 @@ test("which slot and which variant does not change the shape key; which kinds of
 const anySpan = (region: number) =>
   fc
     .record({
-      variant: fc.constantFrom("", "@clinc", "@dates", "@roman", "@kana"),
+      variant: fc.constantFrom("", "@clinc", "@dates", "@roman", "@kana", "@lora", "@both"),
       computed: fc.nat({ max: 300 }),
       count: fc.constantFrom(1, 1, 1, 2, 7, 70),
       end: fc.constantFrom("!", ""),
@@ -216,13 +223,12 @@ test("whatever is planned, each token is one row, and each row is in one place o
           assert.equal(seen, batch.positions[row]! + 1);
         }
       }
-      const planes = plan.spans.reduce((sum, { sequence, count }) => {
-        const slots = sequence.variant === null ? [] : [...residents[sequence.variant]!.slots.values()];
-        return sum + count * slots.flat().length;
+      const parts = plan.spans.reduce((sum, { sequence, count }) => {
+        return sum + count * (sequence.variant === null ? 0 : residents[sequence.variant]!.slots.size);
       }, 0);
       assert.equal(
         batch.runs.reduce((sum, { slots }) => sum + slots.length, 0),
-        planes,
+        parts,
       );
       const baseRows = plan.spans.reduce(
         (sum, { sequence, count }) => sum + (sequence.variant === null ? count : 0),
@@ -230,7 +236,7 @@ test("whatever is planned, each token is one row, and each row is in one place o
       );
       assert.ok(
         batch.runs.every(({ firstRow, slots }) => firstRow + slots.length <= rows - baseRows),
-        "a base row has a plane",
+        "a base row has a part",
       );
     }),
   );

@@ -1,19 +1,19 @@
-import type { DType, ModelConfig, Span, StepPlan } from "../core/index.js";
+import type { ModelConfig, Span, StepPlan } from "../core/index.js";
 import { alignUp, assert } from "../util/index.js";
 
 /** A variant on the device, as a step needs to know it. */
 export interface ResidentVariant {
   /** Its number among residents. */
   readonly index: number;
-  /** Slots by dtype, the coarsest plane first. */
-  readonly slots: ReadonlyMap<DType, readonly number[]>;
+  /** Its slot of each class, by the class's id. */
+  readonly slots: ReadonlyMap<string, number>;
   /** Vocabulary rows beyond the base's. */
   readonly extraRows: number;
 }
 
-/** Rows side by side that have a plane of `dtype`, and the slot of each. */
+/** Rows side by side that have parts of one class, and the slot of each. */
 export interface RunLayout {
-  readonly dtype: DType;
+  readonly classId: string;
   readonly firstRow: number;
   readonly slots: Int32Array;
 }
@@ -28,7 +28,7 @@ export interface GroupLayout {
 }
 
 /**
- * A step as flat arrays. `n` rows, one a token, ordered so that rows with the same kinds of planes lie side by side and the
+ * A step as flat arrays. `n` rows, one a token, ordered so that rows with parts of the same classes lie side by side and the
  * base's come last; `m` of them want logits.
  */
 export interface Batch {
@@ -112,7 +112,7 @@ export function layoutBatch(plan: StepPlan, context: BatchContext): Batch {
 /** Names everything about a batch that its graph depends on: batches of one key can be computed by one graph. */
 export function shapeKey(batch: Batch): string {
   const runs = (list: readonly RunLayout[]) =>
-    list.map((run) => `${run.dtype}@${run.firstRow}+${run.slots.length}`).join(",");
+    list.map((run) => `${run.classId}@${run.firstRow}+${run.slots.length}`).join(",");
   const groups = batch.groups.map((g) => `${g.rows}x${g.sequences}@${g.firstRegion}:${g.cells}`).join(",");
   return [
     batch.tokens.length,
@@ -161,36 +161,36 @@ function isRead({ position, span }: Row): boolean {
   return last - position < Math.max(span.samples ? 1 : 0, span.scored ?? 0);
 }
 
-/** Rows with the same dtypes and numbers of planes together, more planes first, the base's last; then by region. */
+/**
+ * Rows of the same classes together, the base's last; then by region. Sets of classes are ordered as a reflected Gray code orders
+ * bit strings: a class at the end of one stretch goes on at the start of the next, so that few are torn apart.
+ */
 function compareSpans(a: Span, b: Span, context: BatchContext): number {
-  const order = ({ sequence }: Span) => {
-    const resident = sequence.variant === null ? undefined : context.resident(sequence.variant);
-    if (!resident) return "~";
-    return [...resident.slots]
-      .map(([dtype, slots]) => `${dtype}*${9 - slots.length}`)
-      .sort()
-      .join("+");
-  };
-  const [x, y] = [order(a), order(b)];
-  if (x !== y) return x < y ? -1 : 1;
+  const isBase = ({ sequence }: Span) => Number(sequence.variant === null);
+  if (isBase(a) !== isBase(b)) return isBase(a) - isBase(b);
+  const classesOf = ({ sequence: { variant } }: Span) =>
+    (variant === null ? undefined : context.resident(variant))?.slots;
+  const [x, y] = [classesOf(a), classesOf(b)];
+  let order = -1;
+  for (const classId of [...new Set([...(x?.keys() ?? []), ...(y?.keys() ?? [])])].sort()) {
+    if (x?.has(classId) !== y?.has(classId)) return x?.has(classId) ? order : -order;
+    order = -order;
+  }
   return a.sequence.region! - b.sequence.region!;
 }
 
-/** For every dtype and plane number, the maximal stretches of rows that have it. */
+/** For every class, the maximal stretches of rows that have it. */
 function runsOf(rows: readonly Row[]): RunLayout[] {
   const runs: RunLayout[] = [];
-  const dtypes = new Set(rows.flatMap((row) => [...(row.resident?.slots.keys() ?? [])]));
-  for (const dtype of [...dtypes].sort()) {
-    const planes = Math.max(...rows.map((row) => row.resident?.slots.get(dtype)?.length ?? 0));
-    for (let plane = 0; plane < planes; plane++) {
-      let open: number[] = [];
-      for (let index = 0; index <= rows.length; index++) {
-        const slot = rows[index]?.resident?.slots.get(dtype)?.[plane];
-        if (slot !== undefined) open.push(slot);
-        else if (open.length > 0) {
-          runs.push({ dtype, firstRow: index - open.length, slots: Int32Array.from(open) });
-          open = [];
-        }
+  const classIds = new Set(rows.flatMap((row) => [...(row.resident?.slots.keys() ?? [])]));
+  for (const classId of [...classIds].sort()) {
+    let open: number[] = [];
+    for (let index = 0; index <= rows.length; index++) {
+      const slot = rows[index]?.resident?.slots.get(classId);
+      if (slot !== undefined) open.push(slot);
+      else if (open.length > 0) {
+        runs.push({ classId, firstRow: index - open.length, slots: Int32Array.from(open) });
+        open = [];
       }
     }
   }

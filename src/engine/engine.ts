@@ -9,9 +9,10 @@ import { Residency } from "../storage/index.js";
 import type { ResidentVariant } from "./batch.js";
 import { largestStep } from "./largest-step.js";
 import type { EngineInfo, EngineOptions, FromEngine } from "./messages.js";
-import { poolLayout } from "./pool-layout.js";
+import { capacityOf, poolLayout } from "./pool-layout.js";
 import { Stepper } from "./stepper.js";
-import { loadVariant, openVariants, type RegisteredVariant } from "./variants.js";
+import { loadVariant } from "./variant-load.js";
+import { openVariants, type RegisteredVariant } from "./variants.js";
 
 /** What an engine does where its starter did not choose. */
 export const defaultEngineOptions: Omit<EngineOptions, "base" | "variants"> = {
@@ -120,10 +121,7 @@ export class Engine implements Disposable {
       queueMax: options.queueMax,
       overtakenMax,
     });
-    this.#residency = new Residency({
-      slots: state.pools?.layout.slots ?? new Map(),
-      variants: state.pools?.layout.variants ?? 0,
-    });
+    this.#residency = new Residency(capacityOf(state.pools?.layout));
   }
 
   /** Queues a sequence; its tokens come through `emit`, or one `failed` message that says why not. */
@@ -166,7 +164,7 @@ export class Engine implements Disposable {
 
   [Symbol.dispose](): void {
     this.stop();
-    for (const { artifact } of this.#variants.values()) void artifact[Symbol.asyncDispose]();
+    for (const { source } of this.#variants.values()) void source[Symbol.asyncDispose]();
     this.#device[Symbol.dispose]();
   }
 
@@ -185,7 +183,7 @@ export class Engine implements Disposable {
     }
   }
 
-  /** It has its place, and its planes lie there. */
+  /** It has its place, and its parts lie there. */
   #isReady(variant: string): boolean {
     return this.#residency.find(variant) !== undefined && !this.#loading.has(variant);
   }

@@ -4,7 +4,7 @@ import type { ResidentVariant } from "./batch.js";
 
 /**
  * A step that takes as much memory as any may: every region has a sequence, the first one computes a prompt that fills what is
- * left of the step, all look over whole regions, and all are of a variant that has planes of every kind and words of its own.
+ * left of the step, all look over whole regions, and all are of a variant that has parts of every class and words of its own.
  */
 export function largestStep(
   { cache, pools }: DecoderState,
@@ -30,7 +30,7 @@ export function largestStep(
   });
   const any: ResidentVariant | undefined = pools && {
     index: 0,
-    slots: new Map([...pools.layout.slots.keys()].map((dtype) => [dtype, [0]])),
+    slots: new Map([...pools.layout.classes.keys()].map((classId) => [classId, 0])),
     extraRows: pools.layout.extraRows,
   };
   return { plan: { spans, wanted: [] }, resident: () => any };

@@ -6,7 +6,7 @@ import type { BaseDType } from "../model/index.js";
 export interface EngineOptions {
   /** A Hugging Face folder or a GGUF file. */
   readonly base: string;
-  /** Delta artifacts by the name clients use. */
+  /** Delta artifacts and PEFT adapters by the name clients use. */
   readonly variants: readonly { readonly name: string; readonly path: string }[];
   readonly baseDType: BaseDType;
   readonly kvDType: "f16" | "f32";

@@ -1,64 +1,51 @@
-import { type DType, type ModelConfig, parametersOf } from "../core/index.js";
-import { planeBytes } from "../formats/index.js";
-import type { PoolLayout } from "../model/index.js";
+import { type ModelConfig, parametersOf, type SlotClass, slotMatrices, slotMatrixBytes } from "../core/index.js";
+import type { ClassLayout, PoolLayout } from "../model/index.js";
+import type { ResidencyCapacity } from "../storage/index.js";
 import type { RegisteredVariant } from "./variants.js";
 
 /**
- * How to divide the memory for variants: every dtype gets slots in the proportion in which the registered variants use it, as many as
- * `budgetBytes` hold, never more than all of them need and never fewer than the largest one does. Undefined without variants.
+ * How to divide the memory for variants: every class gets slots in the proportion in which the registered variants use it, as many as
+ * `budgetBytes` hold, never more than there are variants with such parts and never none. A class has pools only in the matrices where
+ * some variant has such a part. Undefined without variants.
  */
 export function poolLayout(
   config: ModelConfig,
-  variants: readonly RegisteredVariant[],
+  variants: readonly Pick<RegisteredVariant, "classes" | "extraRows">[],
   budgetBytes: number,
 ): PoolLayout | undefined {
   if (variants.length === 0) return undefined;
-  const shapes = new Map(
-    parametersOf(config).map(({ name, shape }) => [name, { rows: shape[0]!, cols: shape[1] ?? 1 }]),
-  );
-  const matrices = new Map<DType, Set<string>>();
-  const planesTotal = new Map<DType, number>();
-  const planesMax = new Map<DType, number>();
-  for (const variant of variants) {
-    for (const [name, { dtype }] of variant.matrices) {
-      matrices.set(dtype, (matrices.get(dtype) ?? new Set()).add(name));
-    }
-    for (const [dtype, planes] of variant.needs) {
-      planesTotal.set(dtype, (planesTotal.get(dtype) ?? 0) + planes);
-      planesMax.set(dtype, Math.max(planesMax.get(dtype) ?? 0, planes));
+  const found = new Map<string, { slotClass: SlotClass; matrices: Set<string>; users: number }>();
+  for (const { classes } of variants) {
+    for (const [id, { slotClass, matrices }] of classes) {
+      const known = found.get(id) ?? { slotClass, matrices: new Set(), users: 0 };
+      found.set(id, known);
+      known.users += 1;
+      for (const name of matrices) known.matrices.add(name);
     }
   }
-  const slotBytes = (dtype: DType) =>
-    [...matrices.get(dtype)!].reduce((sum, name) => sum + planeBytes(dtype, shapes.get(name)!), 0);
-  const bytesOfAll = [...planesTotal].reduce((sum, [dtype, planes]) => sum + planes * slotBytes(dtype), 0);
+  const slotBytes = ({ slotClass, matrices }: { slotClass: SlotClass; matrices: ReadonlySet<string> }) =>
+    parametersOf(config)
+      .filter(({ name }) => matrices.has(name))
+      .flatMap((parameter) => slotMatrices(slotClass, parameter, config))
+      .reduce((sum, matrix) => sum + slotMatrixBytes(matrix), 0);
+  const bytesOfAll = [...found.values()].reduce((sum, own) => sum + own.users * slotBytes(own), 0);
   const share = Math.min(1, budgetBytes / Math.max(1, bytesOfAll));
-  const slots = new Map(
-    [...planesTotal].map(([dtype, planes]) => [dtype, Math.max(planesMax.get(dtype)!, Math.floor(planes * share))]),
+  const classes = new Map(
+    [...found].map(([id, { slotClass, matrices, users }]): [string, ClassLayout] => {
+      return [id, { slotClass, matrices, slots: Math.max(1, Math.floor(users * share)) }];
+    }),
   );
-  const leanest = Math.min(
-    ...variants.map((variant) => [...variant.needs.values()].reduce((sum, planes) => sum + planes, 0)),
-  );
-  const slotsTotal = [...slots.values()].reduce((sum, count) => sum + count, 0);
+  const leanest = Math.min(...variants.map((variant) => variant.classes.size));
+  const slotsTotal = [...classes.values()].reduce((sum, { slots }) => sum + slots, 0);
   return {
-    slots,
-    matrices,
+    classes,
     variants: Math.min(variants.length, Math.max(1, Math.floor(slotsTotal / Math.max(1, leanest)))),
     extraRows: Math.max(...variants.map((variant) => variant.extraRows)),
   };
 }
 
-/** Device memory that one variant takes while it is resident: its planes, its vectors and its own vocabulary. */
-export function residentBytes(config: ModelConfig, variant: RegisteredVariant): number {
-  const own = poolLayout(config, [variant], Number.POSITIVE_INFINITY)!;
-  const floats = (count: number) => 4 * count;
-  return parametersOf(config).reduce((sum, { name, kind, shape }) => {
-    const [rows = 1, cols = 1] = shape;
-    if (kind === "vector") return sum + floats(rows);
-    const planes = [...own.slots].reduce(
-      (bytes, [dtype, slots]) =>
-        bytes + (own.matrices.get(dtype)!.has(name) ? slots * planeBytes(dtype, { rows, cols }) : 0),
-      0,
-    );
-    return sum + planes + (kind === "linear" ? 0 : floats(own.extraRows * cols));
-  }, 0);
+/** What a layout has room for; nothing without one. */
+export function capacityOf(layout: PoolLayout | undefined): ResidencyCapacity {
+  const slots = [...(layout?.classes ?? [])].map(([id, own]): [string, number] => [id, own.slots]);
+  return { slots: new Map(slots), variants: layout?.variants ?? 0 };
 }

@@ -2,49 +2,14 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { type DType, type ModelConfig, parametersOf } from "../core/index.js";
+import type { ModelConfig } from "../core/index.js";
 import { uniformAt } from "../util/index.js";
-import type { ResidentVariant } from "./batch.js";
-import { memoryCheckpoint, randomWeights, smallConfig } from "./random-model.test.kit.js";
-import { fillPools, type RandomVariant, tunedModel } from "./random-variant.test.kit.js";
+import { memoryCheckpoint, smallConfig } from "./random-model.test.kit.js";
+import { type RandomVariant, registered, tunedModel } from "./random-variant.test.kit.js";
 import { referenceLogits } from "./reference-decoder.test.kit.js";
-import { poolsFor, spec, Workbench } from "./workbench.test.kit.js";
-
-interface Placed {
-  readonly variant: RandomVariant;
-  readonly place: ResidentVariant;
-}
-
-const placed = (variant: RandomVariant, index: number, ...slots: number[]): Placed => ({
-  variant,
-  place: { index, slots: new Map([[variant.dtype, slots]]), extraRows: variant.extraRows },
-});
-
-async function family(
-  config: ModelConfig,
-  variants: Readonly<Record<string, Placed>>,
-  slots: Partial<Record<DType, number>>,
-  extraRows = 0,
-) {
-  const base = randomWeights(config);
-  const matrices = parametersOf(config)
-    .filter(({ kind }) => kind !== "vector")
-    .map(({ name }) => name);
-  const bench = await Workbench.open(memoryCheckpoint(config, base), {
-    pools: poolsFor(slots, matrices, Object.keys(variants).length, extraRows),
-  });
-  for (const { variant, place } of Object.values(variants)) fillPools(bench.pools!, config, base, variant, place);
-  const models = new Map(
-    Object.entries(variants).map(([name, { variant }]) => [name, tunedModel(config, base, variant)]),
-  );
-  return {
-    bench,
-    resident: (name: string) => variants[name]?.place,
-    model: (name: string | null) => (name === null ? { config, weights: base } : models.get(name)!),
-  };
-}
-
-type Family = Awaited<ReturnType<typeof family>>;
+import { type Family, openFamily } from "./variant-family.test.kit.js";
+import { loadVariant } from "./variant-load.js";
+import { spec, Workbench } from "./workbench.test.kit.js";
 
 /** Runs prompts of these lengths, of these variants, together; the largest error of any logits against the reference, by their length. */
 function largestError(
@@ -86,27 +51,25 @@ const configs: Readonly<Record<string, Partial<ModelConfig>>> = {
   },
 };
 
-/** Planes in f32 leave nothing to rounding, so what differs is a mistake. */
-const exact = (seed: number, planes: number, extraRows = 0): RandomVariant => ({
+type Factors = RandomVariant["factors"];
+
+/** Parts in f32 leave nothing to rounding, so what differs is a mistake. */
+const exact = (seed: number, planes: number, extraRows = 0, factors: Factors = []): RandomVariant => ({
   seed,
   dtype: "f32",
   planes,
   extraRows,
+  factors,
 });
 
 for (const [name, fields] of Object.entries(configs)) {
   test(`${name}: the base and variants of one and two planes, some with words of their own, in one batch`, async () => {
-    const own = await family(
-      smallConfig(fields),
-      {
-        clinc: placed(exact(1, 1), 2, 3),
-        dates: placed(exact(2, 2), 0, 4, 1),
-        kana: placed(exact(3, 1, 5), 3, 0),
-        emoji: placed(exact(4, 2, 2), 1, 2, 5),
-      },
-      { f32: 6 },
-      5,
-    );
+    const own = await openFamily(smallConfig(fields), {
+      clinc: exact(1, 1),
+      dates: exact(2, 2),
+      kana: exact(3, 1, 5),
+      emoji: exact(4, 2, 2),
+    });
     using bench = own.bench;
     assert.equal(bench.pools?.layout.extraRows, 5);
     const mixed: [string | null, number][] = [
@@ -123,29 +86,67 @@ for (const [name, fields] of Object.entries(configs)) {
     assert.ok(largestError(own, mixed, 11) < 1e-4, "in chunks");
     for (const request of mixed) assert.ok(largestError(own, [request]) < 1e-4, `${request} alone`);
   });
+
+  test(`${name}: planes, factors, both, some only in some matrices, in one batch`, async () => {
+    const own = await openFamily(smallConfig(fields), {
+      planes: exact(1, 1),
+      factors: exact(2, 0, 0, [{ dtype: "f32", rank: 3 }]),
+      both: exact(3, 2, 2, [{ dtype: "f32", rank: 3, without: "mlp" }]),
+      pairs: exact(4, 0, 1, [
+        { dtype: "f32", rank: 5, without: "embed" },
+        { dtype: "f32", rank: 3, without: "self_attn" },
+      ]),
+    });
+    using _ = own.bench;
+    const mixed: [string | null, number][] = [
+      ["factors", 9],
+      [null, 12],
+      ["both", 3],
+      ["planes", 5],
+      ["pairs", 20],
+      [null, 1],
+      ["both", 1],
+      ["factors", 1],
+    ];
+    assert.ok(largestError(own, mixed) < 1e-4);
+    assert.ok(largestError(own, mixed, 11) < 1e-4, "in chunks");
+    for (const request of mixed) assert.ok(largestError(own, [request]) < 1e-4, `${request} alone`);
+  });
 }
 
-test("planes of several block types in one batch", async () => {
-  const signs = (seed: number, planes: number): RandomVariant => ({ seed, dtype: "q1_0", planes, extraRows: 0 });
-  const own = await family(
-    smallConfig(),
-    {
-      one: placed(signs(1, 1), 0, 2),
-      two: placed(signs(2, 2), 3, 0, 1),
-      ternary: placed({ seed: 3, dtype: "tq1_0", planes: 1, extraRows: 0 }, 1, 0),
-      bytes: placed({ seed: 4, dtype: "q8_0", planes: 1, extraRows: 0 }, 2, 1),
-    },
-    { q1_0: 3, tq1_0: 1, q8_0: 2 },
-  );
+test("planes and factors of several block types in one batch", async () => {
+  const signs = (seed: number, planes: number, factors: Factors = []): RandomVariant => ({
+    seed,
+    dtype: "q1_0",
+    planes,
+    extraRows: 0,
+    factors,
+  });
+  const own = await openFamily(smallConfig(), {
+    one: signs(1, 1),
+    two: signs(2, 2),
+    ternary: { seed: 3, dtype: "tq1_0", planes: 1, extraRows: 0 },
+    bytes: { seed: 4, dtype: "q8_0", planes: 1, extraRows: 0 },
+    mixed: signs(5, 1, [{ dtype: "q8_0", rank: 32 }]),
+    lora: signs(6, 0, [{ dtype: "f16", rank: 8 }]),
+    svd: signs(7, 0, [
+      { dtype: "q8_0", rank: 32 },
+      { dtype: "q4_0", rank: 64 },
+    ]),
+  });
   using _ = own.bench;
   const mixed: [string | null, number][] = [
     ["two", 9],
     [null, 12],
     ["ternary", 7],
     ["one", 20],
+    ["svd", 5],
     ["bytes", 5],
+    ["lora", 4],
     ["two", 1],
     ["one", 1],
+    ["mixed", 6],
+    ["svd", 1],
     [null, 1],
   ];
   // ggml rounds activations to eight bits where weights are blocks; without the deltas the error would be near 0.5.
@@ -153,31 +154,63 @@ test("planes of several block types in one batch", async () => {
   assert.ok(largestError(own, mixed, 11) < 0.03, "in chunks");
 });
 
-test("without its planes a variant is far from itself", async () => {
-  const own = await family(smallConfig(), { clinc: placed(exact(1, 1), 0, 0) }, { f32: 1 });
-  using _ = own.bench;
-  const { model } = own;
-  assert.ok(largestError({ ...own, model: () => model(null) }, [["clinc", 20]]) > 0.2);
+test("without its parts a variant is far from itself", async () => {
+  for (const variant of [exact(1, 1), exact(1, 0, 0, [{ dtype: "f32", rank: 4 }])]) {
+    const own = await openFamily(smallConfig(), { clinc: variant });
+    using _ = own.bench;
+    const { model } = own;
+    assert.ok(largestError({ ...own, model: () => model(null) }, [["clinc", 20]]) > 0.2);
+  }
 });
 
 test("pools change nothing for the base", async () => {
   const config = smallConfig();
-  const own = await family(config, { clinc: placed(exact(1, 1), 0, 0) }, { f32: 1 });
+  const own = await openFamily(config, { clinc: exact(1, 1, 0, [{ dtype: "f32", rank: 4 }]) });
   using withPools = own.bench;
   using without = await Workbench.open(memoryCheckpoint(config));
   const one = spec("a", [5, 9, 2, 70], { maxTokens: 8 });
   assert.deepEqual(withPools.run([one]), without.run([one]));
 });
 
-test("a slot whose planes are written anew serves the new variant", async () => {
+test("slots that are written anew serve the new variant, wherever the old one had more than it", async () => {
   const config = smallConfig();
-  const base = randomWeights(config);
-  const first = placed(exact(1, 1), 0, 0);
-  const own = await family(config, { clinc: first }, { f32: 1 });
+  const own = await openFamily(config, { clinc: exact(1, 1, 0, [{ dtype: "f32", rank: 4 }]) });
   using bench = own.bench;
   assert.ok(largestError(own, [["clinc", 7]]) < 1e-4);
-  const second = exact(9, 1);
-  fillPools(bench.pools!, config, base, second, first.place);
-  const tuned = tunedModel(config, base, second);
+  const second = exact(9, 1, 0, [{ dtype: "f32", rank: 4, without: "self_attn" }]);
+  await loadVariant(registered(config, own.base, second), own.resident("clinc")!, bench);
+  const tuned = tunedModel(config, own.base, second);
   assert.ok(largestError({ ...own, model: () => tuned }, [["clinc", 7]]) < 1e-4);
+});
+
+test("random variants of a model whose sizes no block divides", async () => {
+  const dtypes = ["q8_0", "q4_0", "f16"] as const;
+  for (let seed = 1; seed <= 5; seed++) {
+    const pick = (position: number, count: number) => Math.floor(uniformAt(seed, position) * count);
+    const config = smallConfig({
+      hiddenSize: 2 * (9 + pick(0, 40)),
+      headDim: 2 * (2 + pick(1, 7)),
+      feedForward: 17 + pick(2, 90),
+      vocabSize: 31 + pick(3, 90),
+      tiedEmbeddings: pick(4, 2) === 0,
+    });
+    const variants = [0, 1, 2, 3].map((index): [string, RandomVariant] => {
+      const factors = dtypes
+        .filter((_, at) => pick(10 * index + at + 20, 2) === 0)
+        .map((dtype, at) => ({
+          dtype,
+          rank: 1 + pick(10 * index + at + 60, 50),
+          without: ["mlp", "q_proj", "embed"][at]!,
+        }));
+      const planes = pick(index + 100, 3);
+      return [
+        `v${index}`,
+        { seed: 10 * seed + index, dtype: "q1_0", planes, factors, extraRows: pick(index + 110, 3) },
+      ];
+    });
+    const own = await openFamily(config, Object.fromEntries(variants));
+    using _ = own.bench;
+    const requests = [...variants.map(([name], index): [string, number] => [name, 3 + 4 * index]), [null, 6] as const];
+    assert.ok(largestError(own, requests, 16) < 0.04, `seed ${seed}`);
+  }
 });

@@ -1,5 +1,5 @@
 import { defaultSampling, type SequenceSpec } from "../core/index.js";
-import type { Checkpoint } from "../formats/index.js";
+import { type Checkpoint, residentBytes } from "../formats/index.js";
 import type { Device } from "../ggml/index.js";
 import { type BaseDType, type DecoderState, DeltaPools, KvCache, Weights } from "../model/index.js";
 import { Scheduler } from "../scheduler/index.js";
@@ -7,10 +7,11 @@ import { Residency } from "../storage/index.js";
 import { assert } from "../util/index.js";
 import type { ResidentVariant } from "./batch.js";
 import type { EngineOptions } from "./messages.js";
-import { poolLayout, residentBytes } from "./pool-layout.js";
+import { capacityOf, poolLayout } from "./pool-layout.js";
 import { Reading } from "./reading.js";
 import { Stepper } from "./stepper.js";
-import { loadVariant, openVariant, type RegisteredVariant } from "./variants.js";
+import { loadVariant } from "./variant-load.js";
+import { type RegisteredVariant, registerVariant } from "./variants.js";
 
 /** What is probed, and how it is held. */
 export interface ProbeOptions {
@@ -53,7 +54,7 @@ export class Probe implements AsyncDisposable {
     try {
       for (const { name, path } of options.variants) {
         assert(!variants.has(name), `two variants are named ${name}`);
-        variants.set(name, await openVariant(name, path, base));
+        variants.set(name, await registerVariant(name, path, base));
       }
       const weights = await Weights.load(device, base, { dtype, signal });
       const layout = poolLayout(base.config, [...variants.values()], Number.POSITIVE_INFINITY);
@@ -70,7 +71,7 @@ export class Probe implements AsyncDisposable {
       }
       return probe;
     } catch (error) {
-      for (const { artifact } of variants.values()) await artifact[Symbol.asyncDispose]();
+      for (const { source } of variants.values()) await source[Symbol.asyncDispose]();
       throw error;
     }
   }
@@ -81,11 +82,10 @@ export class Probe implements AsyncDisposable {
     variants: ReadonlyMap<string, RegisteredVariant>,
     sequences: number,
   ) {
-    const { layout } = state.pools ?? {};
     this.#state = state;
     this.#stepper = new Stepper(device, state);
     this.#variants = variants;
-    this.#residency = new Residency({ slots: layout?.slots ?? new Map(), variants: layout?.variants ?? 0 });
+    this.#residency = new Residency(capacityOf(state.pools?.layout));
     this.#sequences = sequences;
   }
 
@@ -96,7 +96,7 @@ export class Probe implements AsyncDisposable {
 
   /** Device memory that a variant takes while it is resident. */
   residentBytes(variant: string): number {
-    return residentBytes(this.#state.weights.config, this.#variant(variant));
+    return residentBytes(this.#state.weights.config, this.#variant(variant).source.tensors);
   }
 
   /** Begins a text; null reads as the base. One reading a variant at a time. */
@@ -139,7 +139,7 @@ export class Probe implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const { artifact } of this.#variants.values()) await artifact[Symbol.asyncDispose]();
+    for (const { source } of this.#variants.values()) await source[Symbol.asyncDispose]();
   }
 
   async #load(variant: RegisteredVariant): Promise<void> {

@@ -1,16 +1,19 @@
-// Fine-tunes at random: put into pools by hand, and as whole weights for the reference decoder.
+// Fine-tunes at random: as something to load into pools, and as whole weights for the reference decoder.
 
-import { type DType, dtypes, type ModelConfig, parametersOf } from "../core/index.js";
+import { type DType, dtypes, elementCount, type ModelConfig, type Parameter, parametersOf } from "../core/index.js";
+import type { DeltaBlob, DeltaTensor, FactorDType, PlaneDType, VariantSource } from "../formats/index.js";
 import { fromFloat32, toFloat32 } from "../ggml/index.js";
-import type { DeltaPools } from "../model/index.js";
 import { alignUp, uniformAt } from "../util/index.js";
-import type { ResidentVariant } from "./batch.js";
 import type { WeightTable } from "./random-model.test.kit.js";
+import { classesOf, type RegisteredVariant } from "./variants.js";
 
 export interface RandomVariant {
   readonly seed: number;
+  /** Of its planes. */
   readonly dtype: DType;
   readonly planes: number;
+  /** Low-rank parts of every matrix but those whose name has `without` in it. */
+  readonly factors?: readonly { readonly dtype: DType; readonly rank: number; readonly without?: string }[];
   /** Words beyond the base's. */
   readonly extraRows: number;
 }
@@ -18,30 +21,52 @@ export interface RandomVariant {
 const noise = (count: number, seed: number, size: number) =>
   Float32Array.from({ length: count }, (_, at) => size * (2 * uniformAt(seed, at) - 1));
 
-/** One matrix's planes as stored, each row filled up to whole blocks, and the sum of what they decode to. */
-function planesOf({ seed, dtype, planes }: RandomVariant, index: number, rows: number, columns: number) {
-  const padded = alignUp(columns, dtypes[dtype].blockSize);
-  const rest = new Float32Array(rows * padded);
-  const wanted = noise(rows * columns, seed * 1000 + index, 0.5 / Math.sqrt(columns));
+/** Rows as stored, each filled up to whole blocks, and what they decode to without that. */
+function stored(dtype: DType, values: Float32Array, rows: number, columns: number) {
+  const length = alignUp(columns, dtypes[dtype].blockSize);
+  const padded = new Float32Array(rows * length);
+  for (let row = 0; row < rows; row++) padded.set(values.subarray(row * columns, (row + 1) * columns), row * length);
+  const bytes = fromFloat32(dtype, padded, length);
+  const all = toFloat32(dtype, bytes, padded.length);
+  const decoded = Float32Array.from(values, (_, at) => all[Math.floor(at / columns) * length + (at % columns)]!);
+  return { bytes, decoded };
+}
+
+/** The parts of one matrix by their blobs' endings, and the sum of what they stand for. */
+function partsOf({ seed, dtype, planes, factors = [] }: RandomVariant, index: number, { name, shape }: Parameter) {
+  const [rows, columns] = shape as [number, number];
+  const rest = noise(rows * columns, seed * 1000 + index, 0.5 / Math.sqrt(columns));
   const difference = new Float32Array(rows * columns);
-  for (let row = 0; row < rows; row++) rest.set(wanted.subarray(row * columns, (row + 1) * columns), row * padded);
-  const stored = Array.from({ length: planes }, (_, plane) => {
+  const blobs = new Map<string, Uint8Array>();
+  for (let plane = 0; plane < planes; plane++) {
     // All but the last leave something, whatever the dtype can hold.
     const share = plane === planes - 1 ? 1 : 0.6;
-    const bytes = fromFloat32(
+    const { bytes, decoded } = stored(
       dtype,
       rest.map((value) => share * value),
-      padded,
+      rows,
+      columns,
     );
-    const decoded = toFloat32(dtype, bytes, rest.length);
+    blobs.set(`plane${plane + 1}`, bytes);
     for (let at = 0; at < rest.length; at++) {
-      const [row, column] = [Math.floor(at / padded), at % padded];
-      if (column < columns) difference[row * columns + column]! += decoded[at]!;
+      difference[at]! += decoded[at]!;
       rest[at]! -= decoded[at]!;
     }
-    return bytes;
-  });
-  return { stored, difference };
+  }
+  const own = factors.filter(({ without }) => without === undefined || !name.includes(without));
+  for (const [pair, { dtype: form, rank }] of own.entries()) {
+    const down = stored(form, noise(rank * columns, seed * 7000 + index, 1 / Math.sqrt(columns)), rank, columns);
+    const up = stored(form, noise(rows * rank, seed * 9000 + index, 0.7 / Math.sqrt(rank)), rows, rank);
+    blobs.set(`factors${pair + 1}.down`, down.bytes);
+    blobs.set(`factors${pair + 1}.up`, up.bytes);
+    for (let row = 0; row < rows; row++) {
+      for (let k = 0; k < rank; k++) {
+        const weight = up.decoded[row * rank + k]!;
+        for (let i = 0; i < columns; i++) difference[row * columns + i]! += weight * down.decoded[k * columns + i]!;
+      }
+    }
+  }
+  return { blobs, factors: own, difference };
 }
 
 const vectorOf = ({ seed }: RandomVariant, index: number, base: Float32Array) => {
@@ -50,29 +75,58 @@ const vectorOf = ({ seed }: RandomVariant, index: number, base: Float32Array) =>
 };
 const extraOf = ({ seed, extraRows }: RandomVariant, index: number, columns: number) =>
   noise(extraRows * columns, seed * 1000 + 500 + index, 1);
+const bytesOf = ({ buffer, byteOffset, byteLength }: Float32Array) => new Uint8Array(buffer, byteOffset, byteLength);
 
-/** Writes the variant into the slots and rows that `place` names. */
-export function fillPools(
-  pools: DeltaPools,
-  config: ModelConfig,
-  base: WeightTable,
-  variant: RandomVariant,
-  place: ResidentVariant,
-): void {
-  for (const [index, { name, kind, shape }] of parametersOf(config).entries()) {
-    if (kind === "vector") {
-      const values = vectorOf(variant, index, base.get(name)!);
-      pools.vector(name).write(values, (1 + place.index) * values.byteLength);
-      continue;
-    }
-    const [rows, columns] = shape as [number, number];
-    for (const [plane, bytes] of planesOf(variant, index, rows, columns).stored.entries()) {
-      pools.matrix(name, variant.dtype)!.write(bytes, place.slots.get(variant.dtype)![plane]! * bytes.byteLength);
-    }
-    const extra = extraOf(variant, index, columns);
-    const room = pools.layout.extraRows * columns * 4;
-    if (kind !== "linear") pools.extraRows(name)?.write(extra, place.index * room);
-  }
+/** The variant as an engine would have it from a file. Its dtypes may be others than files have. */
+export function registered(config: ModelConfig, base: WeightTable, variant: RandomVariant): RegisteredVariant {
+  const bytes = new Map<string, Uint8Array>();
+  const tensors = new Map(
+    parametersOf(config).map((parameter, index): [string, DeltaTensor] => {
+      const { name, kind, shape } = parameter;
+      const keep = (ending: string, content: Uint8Array): DeltaBlob => {
+        bytes.set(`${name}.${ending}`, content);
+        return { name: `${name}.${ending}`, byteLength: content.length, sha256: null };
+      };
+      if (kind === "vector") {
+        const value = keep("value", bytesOf(vectorOf(variant, index, base.get(name)!)));
+        return [name, { name, kind: "absolute", dtype: "f32", shape, value }];
+      }
+      const { blobs, factors } = partsOf(variant, index, parameter);
+      const part = (ending: string) => keep(ending, blobs.get(ending)!);
+      const count = kind === "linear" ? 0 : variant.extraRows;
+      const extra = bytesOf(extraOf(variant, index, shape[1]!));
+      const tensor: DeltaTensor = {
+        name,
+        kind: "planes",
+        dtype: "f32",
+        shape: [shape[0]! + count, shape[1]!],
+        planeDType: variant.planes > 0 ? (variant.dtype as PlaneDType) : null,
+        planes: Array.from({ length: variant.planes }, (_, plane) => part(`plane${plane + 1}`)),
+        factors: factors.map(({ dtype, rank }, pair) => ({
+          dtype: dtype as FactorDType,
+          rank,
+          down: part(`factors${pair + 1}.down`),
+          up: part(`factors${pair + 1}.up`),
+        })),
+        extraRows: count > 0 ? { count, blob: keep("extra_rows", extra) } : null,
+        norm: 1,
+        error: 0,
+      };
+      return [name, tensor];
+    }),
+  );
+  const source: VariantSource = {
+    name: `random ${variant.seed}`,
+    path: "memory",
+    config: { ...config, vocabSize: config.vocabSize + variant.extraRows },
+    configJson: {},
+    text: {},
+    tensors,
+    readBlob: async ({ name }, into) => into.set(bytes.get(name)!),
+    [Symbol.asyncDispose]: async () => {},
+  };
+  const classes = classesOf(tensors.values());
+  return { name: source.name, source, classes, needs: new Set(classes.keys()), extraRows: variant.extraRows };
 }
 
 /** The fine-tune as a model of its own. */
@@ -81,13 +135,15 @@ export function tunedModel(
   base: WeightTable,
   variant: RandomVariant,
 ): { config: ModelConfig; weights: WeightTable } {
-  const weights = parametersOf(config).map(({ name, kind, shape }, index): [string, Float32Array] => {
+  const weights = parametersOf(config).map((parameter, index): [string, Float32Array] => {
+    const { name, kind, shape } = parameter;
     const own = base.get(name)!;
     if (kind === "vector") return [name, vectorOf(variant, index, own)];
-    const [rows, columns] = shape as [number, number];
-    const { difference } = planesOf(variant, index, rows, columns);
-    const sum = Array.from(own, (value, at) => value + difference[at]!);
-    return [name, Float32Array.from(kind === "linear" ? sum : [...sum, ...extraOf(variant, index, columns)])];
+    const { difference } = partsOf(variant, index, parameter);
+    const sum = new Float32Array(elementCount(shape) + (kind === "linear" ? 0 : variant.extraRows * shape[1]!));
+    for (let at = 0; at < own.length; at++) sum[at] = own[at]! + difference[at]!;
+    if (kind !== "linear") sum.set(extraOf(variant, index, shape[1]!), own.length);
+    return [name, sum];
   });
   return { config: { ...config, vocabSize: config.vocabSize + variant.extraRows }, weights: new Map(weights) };
 }

@@ -17,8 +17,9 @@ interface BuiltStep {
   readonly inputs: readonly Tensor[];
 }
 
-/** Weights and operations of a layer with every kind of run, and those around the layers; the graph says if that is ever too few. */
-const tensorsPerLayer = 512;
+/** Weights and operations of a layer, of one run of parts in a layer, and around the layers; the graph says if that is ever too few. */
+const tensorsPerLayer = 256;
+const tensorsPerRun = 128;
 const tensorsAround = 1024;
 
 /**
@@ -111,7 +112,9 @@ export class Stepper implements Disposable {
     if (this.#built?.key === key) return this.#built;
     this.#built?.graph[Symbol.dispose]();
     this.#built = undefined;
-    const tensorsMax = tensorsPerLayer * this.#state.weights.config.layers + tensorsAround;
+    const runs = batch.runs.length + batch.outputRuns.length;
+    const perLayer = tensorsPerLayer + tensorsPerRun * runs;
+    const tensorsMax = perLayer * this.#state.weights.config.layers + tensorsAround;
     const graph = new Graph(this.#device, { tensorsMax });
     const inputs: Tensor[] = [];
     const step = stepInputs(batch, this.#state, (name, dtype, shape) => {
@@ -131,8 +134,8 @@ function stepInputs(batch: Batch, state: DecoderState, bind: Bind): StepInputs {
   const ints = (name: string, values: Int32Array) => bind(name, "i32", [values.length], values);
   const longs = (name: string, values: BigInt64Array) => bind(name, "i64", [values.length], values);
   const variants = (name: string, runs: readonly RunLayout[], vectorRows: Int32Array | undefined): VariantRows => ({
-    runs: runs.map(({ dtype, firstRow, slots }) => ({
-      dtype,
+    runs: runs.map(({ classId, firstRow, slots }) => ({
+      classId,
       firstRow,
       rows: slots.length,
       slots: ints(`${name}.slots`, slots),

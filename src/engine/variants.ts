@@ -1,26 +1,16 @@
-import { type DType, dtypes, errorToData, KindredError, type ModelConfig, parametersOf } from "../core/index.js";
-import {
-  type Checkpoint,
-  checkBase,
-  type DeltaArtifact,
-  type DeltaBlob,
-  openDelta,
-  planeBytes,
-} from "../formats/index.js";
-import { type Tensor, toFloat32 } from "../ggml/index.js";
-import type { DecoderState, DeltaPools } from "../model/index.js";
-import type { Placement, SlotNeeds } from "../storage/index.js";
-import { assert } from "../util/index.js";
+import { errorToData, KindredError, type ModelConfig, type SlotClass, slotClassId } from "../core/index.js";
+import { type Checkpoint, type DeltaTensor, openVariant, slotClassesOf, type VariantSource } from "../formats/index.js";
+import type { SlotNeeds } from "../storage/index.js";
 import type { EngineInfo, EngineOptions } from "./messages.js";
 
-/** A variant that this engine can serve: its artifact, open and checked, and what it takes to be resident. */
+/** A variant that this engine can serve: where it is read from, open and checked, and what it takes to be resident. */
 export interface RegisteredVariant {
   readonly name: string;
-  readonly artifact: DeltaArtifact;
-  /** Slots of each dtype it needs: its most planes over all matrices. */
+  readonly source: VariantSource;
+  /** The classes of its parts by their ids, each with the matrices where it has one. */
+  readonly classes: ReadonlyMap<string, { readonly slotClass: SlotClass; readonly matrices: ReadonlySet<string> }>;
+  /** The ids of these classes: it needs a slot of each. */
   readonly needs: SlotNeeds;
-  /** Its coded matrices with the dtype of their planes. */
-  readonly matrices: ReadonlyMap<string, { readonly dtype: DType }>;
   /** Vocabulary rows beyond the base's. */
   readonly extraRows: number;
 }
@@ -37,7 +27,7 @@ export class BlueprintMismatch extends KindredError {
   }
 }
 
-/** Opens every artifact against the base. One that does not fit is refused and the others go on. */
+/** Opens every variant against the base. One that does not fit is refused and the others go on. */
 export async function openVariants(
   sources: EngineOptions["variants"],
   base: Checkpoint,
@@ -46,7 +36,7 @@ export async function openVariants(
   const refused: { name: string; error: ReturnType<typeof errorToData> }[] = [];
   for (const { name, path } of sources) {
     try {
-      variants.set(name, await openVariant(name, path, base));
+      variants.set(name, await registerVariant(name, path, base));
     } catch (error) {
       refused.push({ name, error: errorToData(error) });
     }
@@ -55,27 +45,36 @@ export async function openVariants(
 }
 
 /**
- * Opens one artifact against the base.
+ * Opens one variant against the base.
  *
  * @throws {KindredError} if it is damaged, was made against another base, or has another blueprint
  */
-export async function openVariant(name: string, path: string, base: Checkpoint): Promise<RegisteredVariant> {
-  const artifact = await openDelta(path);
+export async function registerVariant(name: string, path: string, base: Checkpoint): Promise<RegisteredVariant> {
+  const source = await openVariant(path, base);
   try {
-    await checkBase(artifact, base);
-    checkBlueprint(name, artifact.config, base.config);
+    checkBlueprint(name, source.config, base.config);
   } catch (error) {
-    await artifact[Symbol.asyncDispose]();
+    await source[Symbol.asyncDispose]();
     throw error;
   }
-  const needs = new Map<DType, number>();
-  const matrices = new Map<string, { dtype: DType }>();
-  for (const tensor of artifact.tensors.values()) {
+  const extraRows = source.config.vocabSize - base.config.vocabSize;
+  const classes = classesOf(source.tensors.values());
+  return { name, source, classes, needs: new Set(classes.keys()), extraRows };
+}
+
+/** See {@link RegisteredVariant}. */
+export function classesOf(tensors: Iterable<DeltaTensor>): RegisteredVariant["classes"] {
+  const classes = new Map<string, { slotClass: SlotClass; matrices: Set<string> }>();
+  for (const tensor of tensors) {
     if (tensor.kind !== "planes") continue;
-    matrices.set(tensor.name, { dtype: tensor.planeDType });
-    needs.set(tensor.planeDType, Math.max(needs.get(tensor.planeDType) ?? 0, tensor.planes.length));
+    for (const slotClass of slotClassesOf(tensor)) {
+      const id = slotClassId(slotClass);
+      const known = classes.get(id) ?? { slotClass, matrices: new Set() };
+      known.matrices.add(tensor.name);
+      classes.set(id, known);
+    }
   }
-  return { name, artifact, needs, matrices, extraRows: artifact.config.vocabSize - base.config.vocabSize };
+  return classes;
 }
 
 function checkBlueprint(name: string, own: ModelConfig, base: ModelConfig): void {
@@ -86,79 +85,4 @@ function checkBlueprint(name: string, own: ModelConfig, base: ModelConfig): void
       throw new BlueprintMismatch(name, field, own[field], base[field]);
   }
   if (own.vocabSize < base.vocabSize) throw new BlueprintMismatch(name, "vocab_size", own.vocabSize, base.vocabSize);
-}
-
-/**
- * Reads a variant into the slots it was given, every blob verified on the way. Where the pools are host memory, planes are read
- * straight into them. What lay in the slots before is overwritten whole: a matrix without a plane gets zeros.
- *
- * @returns bytes read
- * @throws {InvalidFile} when a blob is not what was written; the slots' contents are undefined then
- */
-export async function loadVariant(
-  variant: RegisteredVariant,
-  placement: Placement,
-  state: DecoderState,
-): Promise<number> {
-  const { artifact } = variant;
-  const { pools, weights } = state;
-  assert(pools, "a variant is loaded into an engine without pools");
-  let bytes = 0;
-  const read = async (blob: DeltaBlob, pool: Tensor, offset: number) => {
-    bytes += blob.byteLength;
-    if (pools.isHost) return artifact.readBlob(blob, pool.hostBytes(offset, blob.byteLength));
-    const staged = new Uint8Array(blob.byteLength);
-    await artifact.readBlob(blob, staged);
-    pool.write(staged, offset);
-  };
-  for (const parameter of parametersOf(weights.config)) {
-    const tensor = artifact.tensors.get(parameter.name);
-    assert(tensor, `artifact ${artifact.path} was opened without ${parameter.name}`);
-    if (parameter.kind === "vector") {
-      const values = new Float32Array(parameter.shape[0]!);
-      if (tensor.kind === "absolute") {
-        const stored = new Uint8Array(tensor.value.byteLength);
-        await artifact.readBlob(tensor.value, stored);
-        bytes += stored.byteLength;
-        values.set(toFloat32(tensor.dtype, stored, values.length));
-      } else weights.get(parameter.name).read(values);
-      pools.vector(parameter.name).write(values, (1 + placement.index) * values.byteLength);
-      continue;
-    }
-    assert(tensor.kind !== "absolute", `matrix ${parameter.name} has absolute values`);
-    for (const [dtype, slots] of placement.slots) {
-      const pool = pools.matrix(parameter.name, dtype);
-      if (!pool) continue;
-      const slotBytes = planeBytes(dtype, { rows: parameter.shape[0]!, cols: parameter.shape[1]! });
-      for (const [plane, slot] of slots.entries()) {
-        const blob = tensor.kind === "planes" && tensor.planeDType === dtype ? tensor.planes[plane] : undefined;
-        if (blob) await read(blob, pool, slot * slotBytes);
-        else pool.write(new Uint8Array(slotBytes), slot * slotBytes);
-      }
-    }
-    if (tensor.extraRows) {
-      bytes += tensor.extraRows.blob.byteLength;
-      await loadExtraRows(artifact, tensor.extraRows.blob, tensor.dtype, pools, {
-        name: parameter.name,
-        index: placement.index,
-      });
-    }
-  }
-  return bytes;
-}
-
-async function loadExtraRows(
-  artifact: DeltaArtifact,
-  blob: DeltaBlob,
-  dtype: DType,
-  pools: DeltaPools,
-  place: { name: string; index: number },
-): Promise<void> {
-  const pool = pools.extraRows(place.name);
-  assert(pool, `there is no pool for the extra rows of ${place.name}`);
-  const stored = new Uint8Array(blob.byteLength);
-  await artifact.readBlob(blob, stored);
-  const [hidden, rows] = pool.extents;
-  const values = toFloat32(dtype, stored, blob.byteLength / dtypes[dtype].blockBytes);
-  pool.write(values, place.index * hidden * rows * values.BYTES_PER_ELEMENT);
 }

@@ -2,12 +2,13 @@
 // stdout. The second argument is how many tokens a step may have.
 
 import { readFile } from "node:fs/promises";
-import { type DType, NativeError, parametersOf } from "../core/index.js";
+import { NativeError } from "../core/index.js";
 import { openCheckpoint } from "../formats/index.js";
 import { Device } from "../ggml/index.js";
-import { memoryCheckpoint, randomWeights, smallConfig } from "./random-model.test.kit.js";
-import { fillPools, type RandomVariant } from "./random-variant.test.kit.js";
-import { poolsFor, spec, Workbench } from "./workbench.test.kit.js";
+import { smallConfig } from "./random-model.test.kit.js";
+import type { RandomVariant } from "./random-variant.test.kit.js";
+import { openFamily } from "./variant-family.test.kit.js";
+import { spec, Workbench } from "./workbench.test.kit.js";
 
 /** What the program prints: logits by what computed them, or why this machine has no such device. */
 export type LogitsReport =
@@ -47,41 +48,25 @@ async function ofTheBase(device: Device, stepTokens: number): Promise<Record<str
   );
 }
 
-/** A random base with a variant of each kind of planes, two of them with words of their own. */
+/** A random base with a variant of each kind of parts, two of them with words of their own. */
 async function ofVariants(device: Device, stepTokens: number): Promise<Record<string, readonly number[]>> {
   const config = smallConfig({ qkvBias: true, tiedEmbeddings: false });
-  const base = randomWeights(config);
-  const matrices = parametersOf(config).filter(({ kind }) => kind !== "vector");
-  const dtypes: readonly DType[] = ["q1_0", "tq1_0", "q8_0"];
-  const bench = await Workbench.open(memoryCheckpoint(config, base), {
-    device,
-    dtype: "f16",
-    kvDType: "f16",
-    regions: 4,
-    pools: poolsFor(
-      { q1_0: 2, tq1_0: 2, q8_0: 2 },
-      matrices.map(({ name }) => name),
-      dtypes.length,
-      3,
-    ),
-  });
-  const places = new Map(
-    dtypes.map((dtype, index) => {
-      const variant: RandomVariant = { seed: index, dtype, planes: dtype === "q1_0" ? 2 : 1, extraRows: index };
-      const slots = new Map([[dtype, dtype === "q1_0" ? [1, 0] : [1]]]);
-      const place = { index, slots, extraRows: index };
-      fillPools(bench.pools!, config, base, variant, place);
-      return [`${dtype}`, place];
-    }),
-  );
-  const specs = [null, ...places.keys()].map((variant) => {
-    const lastWord = config.vocabSize - 1 + (variant === null ? 0 : places.get(variant)!.extraRows);
+  const variants: Readonly<Record<string, RandomVariant>> = {
+    q1_0: { seed: 0, dtype: "q1_0", planes: 2, extraRows: 0 },
+    tq1_0: { seed: 1, dtype: "tq1_0", planes: 1, extraRows: 1 },
+    q8_0: { seed: 2, dtype: "q8_0", planes: 1, extraRows: 2 },
+    factors: { seed: 3, dtype: "q1_0", planes: 1, extraRows: 0, factors: [{ dtype: "q8_0", rank: 32 }] },
+    lora: { seed: 4, dtype: "q1_0", planes: 0, extraRows: 0, factors: [{ dtype: "f16", rank: 8 }] },
+  };
+  const { bench, resident } = await openFamily(config, variants, { device, dtype: "f16", kvDType: "f16", regions: 4 });
+  const specs = [null, ...Object.keys(variants)].map((variant) => {
+    const lastWord = config.vocabSize - 1 + (variant === null ? 0 : variants[variant]!.extraRows);
     return spec(variant ?? "base", [3, 50, lastWord], { variant });
   });
   const results: Record<string, readonly number[]> = {};
   for (const one of specs) {
     // Alone, for the products of several rows take a software driver long to compile.
-    const outcome = bench.run([one], { stepTokens, resident: (variant) => places.get(variant) }).get(one.id)!;
+    const outcome = bench.run([one], { stepTokens, resident }).get(one.id)!;
     results[`a random model, ${one.id}`] = Array.from(outcome.logits[0]!);
   }
   return results;

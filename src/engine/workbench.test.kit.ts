@@ -1,7 +1,7 @@
 // An engine without its process: a model on a device, and sequences that run on it to their end.
 
 import assert from "node:assert/strict";
-import { type DType, defaultSampling, type SequenceSpec } from "../core/index.js";
+import { defaultSampling, type SequenceSpec } from "../core/index.js";
 import type { Checkpoint } from "../formats/index.js";
 import { Device } from "../ggml/index.js";
 import { type BaseDType, DeltaPools, KvCache, type PoolLayout, Weights } from "../model/index.js";
@@ -128,15 +128,4 @@ export function largestDifference(actual: ArrayLike<number>, expected: ArrayLike
 export function marginOf(logits: ArrayLike<number>): number {
   const [first, second] = Array.from(logits).sort((a, b) => b - a);
   return first! - second!;
-}
-
-/** A pool for each of these matrices. */
-export function poolsFor(
-  dtypes: Partial<Record<DType, number>>,
-  names: readonly string[],
-  variants: number,
-  extraRows = 0,
-): PoolLayout {
-  const slots = new Map(Object.entries(dtypes) as [DType, number][]);
-  return { slots, matrices: new Map([...slots.keys()].map((dtype) => [dtype, new Set(names)])), variants, extraRows };
 }

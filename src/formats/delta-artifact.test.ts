@@ -302,6 +302,7 @@ function exampleTensors({ planes = 2, dtype = "q1_0" as "q1_0" | "tq1_0" } = {})
       kind: "planes",
       planeDType: dtype,
       planes: Array.from({ length: planes }, (_, plane) => hashed(blobOfPlane(name, plane, dtype, covered, ""))),
+      factors: [],
       extraRows: count > 0 ? { count, blob } : null,
       norm: 1.5,
       error: 0.25,

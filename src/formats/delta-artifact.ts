@@ -7,10 +7,10 @@
 //
 // delta.safetensors, in slot order, so that loading a variant reads it from front to back:
 //
-//   ┌────────┬───────────────────────────┬──────────────────────────┬──────────────────────────┬──
-//   │ header │ NAME.value, …             │ NAME.plane1, …           │ NAME.plane2, …           │ …
-//   │        │ NAME.extra_rows, …        │ of every coded matrix    │                          │
-//   └────────┴───────────────────────────┴──────────────────────────┴──────────────────────────┴──
+//   ┌────────┬────────────────────┬───────────────────────┬────────────────┬───┬───────────────────────────────────┐
+//   │ header │ NAME.value, …      │ NAME.plane1, …        │ NAME.plane2, … │ … │ NAME.factors1.down, … .up, …      │
+//   │        │ NAME.extra_rows, … │ of every coded matrix │                │   │ of every matrix that has factors  │
+//   └────────┴────────────────────┴───────────────────────┴────────────────┴───┴───────────────────────────────────┘
 //
 // Every blob has a SHA-256 in delta.json, every other file has one there too, and delta.json has one over itself: bytes
 // that changed since they were written are found out, the blobs' when they are read.
@@ -30,14 +30,16 @@ import { parseModelConfig } from "./model-config.js";
 import { readSafetensorsHeader, type SafetensorsEntry } from "./safetensors.js";
 import { writeSafetensors } from "./safetensors-writer.js";
 import { parseObject, parseText, printJson, printText, type TextOverrides, textFileNames } from "./text-files.js";
+import type { VariantSource } from "./variant-source.js";
 
 const ALIGNMENT = 64;
-const manifestFile = "delta.json";
+/** The file by which a delta artifact is known. */
+export const deltaManifestFile = "delta.json";
 const blobFile = "delta.safetensors";
 const configFile = "config.json";
 
 /** A variant on disk as its difference to a base. Disposing closes its file. */
-export class DeltaArtifact implements AsyncDisposable {
+export class DeltaArtifact implements VariantSource {
   /** The folder's name. */
   readonly name: string;
   readonly path: string;
@@ -105,7 +107,7 @@ export class DeltaArtifact implements AsyncDisposable {
  * @throws {UnsupportedModel} if its config.json describes a model that this version does not compute
  */
 export async function openDelta(path: string): Promise<DeltaArtifact> {
-  const manifestPath = join(path, manifestFile);
+  const manifestPath = join(path, deltaManifestFile);
   const content = await readTextIfPresent(manifestPath);
   if (content === undefined)
     throw new InvalidFile(manifestPath, "there is no such file; a delta artifact is a folder with one");
@@ -144,7 +146,7 @@ export async function checkBase(artifact: DeltaArtifact, base: Checkpoint): Prom
     const found = base.tensors.get(tensor.name)?.shape ?? [];
     if (isDeepStrictEqual(expected, found)) continue;
     throw new InvalidFile(
-      join(artifact.path, manifestFile),
+      join(artifact.path, deltaManifestFile),
       `tensor "${tensor.name}" changes a [${expected.join(", ")}], the base's is [${found.join(", ")}]`,
       { details: { tensor: tensor.name } },
     );
@@ -175,7 +177,7 @@ export async function writeDelta(folder: string, contents: DeltaContents): Promi
   const files = new Map<string, string>([[configFile, printJson(contents.configJson)], ...printText(contents.text)]);
   for (const [name, content] of files) await writeFile(join(folder, name), content);
   const checksums = new Map([...files].map(([name, content]) => [name, sha256(content)]));
-  await writeFile(join(folder, manifestFile), printManifest({ ...contents, files: checksums }));
+  await writeFile(join(folder, deltaManifestFile), printManifest({ ...contents, files: checksums }));
 }
 
 /** Reads the files that the manifest lists and verifies them; none may lie there unlisted, where it would be ignored. */
@@ -187,7 +189,7 @@ async function readListedFiles(
   const known = [configFile, ...textFileNames];
   const stranger = [...listed.keys()].find((name) => !known.includes(name));
   if (stranger !== undefined)
-    throw new InvalidFile(join(path, manifestFile), `it lists a file "${stranger}", expected ${known.join(", ")}`);
+    throw new InvalidFile(join(path, deltaManifestFile), `it lists a file "${stranger}", expected ${known.join(", ")}`);
   for (const name of known) {
     const filePath = join(path, name);
     const expected = listed.get(name);
@@ -196,10 +198,11 @@ async function readListedFiles(
       throw new InvalidFile(filePath, cause.message, { cause });
     });
     if (bytes === undefined && expected === undefined && name !== configFile) continue;
-    if (bytes === undefined) throw new InvalidFile(filePath, `there is no such file, though ${manifestFile} needs it`);
-    if (expected === undefined) throw new InvalidFile(filePath, `${manifestFile} does not list it`);
+    if (bytes === undefined)
+      throw new InvalidFile(filePath, `there is no such file, though ${deltaManifestFile} needs it`);
+    if (expected === undefined) throw new InvalidFile(filePath, `${deltaManifestFile} does not list it`);
     if (sha256(bytes) !== expected)
-      throw new InvalidFile(filePath, `its content does not match its checksum in ${manifestFile}`);
+      throw new InvalidFile(filePath, `its content does not match its checksum in ${deltaManifestFile}`);
     files.set(name, bytes.toString("utf8"));
   }
   return files;
@@ -209,11 +212,12 @@ function checkBlobs(path: string, expected: readonly DeltaBlob[], found: readonl
   for (let i = 0; i < Math.max(expected.length, found.length); i++) {
     const blob = expected[i];
     const entry = found[i];
-    if (!blob) throw new InvalidFile(path, `it has a blob "${entry?.name}" that ${manifestFile} does not describe`);
+    if (!blob)
+      throw new InvalidFile(path, `it has a blob "${entry?.name}" that ${deltaManifestFile} does not describe`);
     if (entry?.name !== blob.name) {
       throw new InvalidFile(
         path,
-        `blob ${i + 1} is ${entry ? `"${entry.name}"` : "missing"}, ${manifestFile} asks for "${blob.name}"`,
+        `blob ${i + 1} is ${entry ? `"${entry.name}"` : "missing"}, ${deltaManifestFile} asks for "${blob.name}"`,
       );
     }
     const stored = alignUp(blob.byteLength, ALIGNMENT);

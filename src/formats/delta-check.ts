@@ -37,7 +37,7 @@ function checkForm(path: string, parameter: Parameter, tensor: DeltaTensor): num
     return 0;
   }
   if (tensor.kind === "planes" && parameter.kind === "vector")
-    throw wrong(path, parameter, "has planes; only matrices may");
+    throw wrong(path, parameter, "has planes or factors; only matrices may");
   const rows = tensor.extraRows?.count ?? 0;
   if (rows > 0 && parameter.kind === "linear") throw wrong(path, parameter, "has extra rows; only a vocabulary may");
   return rows;

@@ -11,7 +11,8 @@
 //
 //   record     { kind: "unchanged", dtype, shape, extraRows? }
 //              { kind: "absolute", dtype, shape, sha256 }
-//              { kind: "planes", dtype, shape, planes: { dtype, sha256: [one a plane] }, norm, error, extraRows? }
+//              { kind: "planes", dtype, shape, planes?: { dtype, sha256: [one a plane] }, factors?, norm, error, extraRows? }
+//   factors    [{ rank, dtype, down: sha256, up: sha256 }, …]
 //   extraRows  { count, sha256 }
 
 import { InvalidFile } from "../core/index.js";
@@ -19,13 +20,16 @@ import { isRecord, sha256 } from "../util/index.js";
 import { wrongField } from "./config-fields.js";
 import {
   blobOfExtraRows,
+  blobOfFactor,
   blobOfPlane,
   blobOfValue,
   blobsOf,
   type DeltaTensor,
   type ExtraRows,
+  type FactorBlobs,
   type FloatDType,
-  type PlaneDType,
+  type MatrixShape,
+  type PlanesTensor,
 } from "./delta-tensor.js";
 
 const FORMAT = "kindred-delta";
@@ -114,8 +118,16 @@ function printTensor(tensor: DeltaTensor): Json {
     ? { extraRows: { count: tensor.extraRows.count, sha256: tensor.extraRows.blob.sha256 } }
     : {};
   if (kind === "unchanged") return { kind, dtype, shape, ...extraRows };
-  const planes = { dtype: tensor.planeDType, sha256: tensor.planes.map(({ sha256 }) => sha256) };
-  return { kind, dtype, shape, planes, norm: tensor.norm, error: tensor.error, ...extraRows };
+  const sha256 = tensor.planes.map((plane) => plane.sha256);
+  const planes = sha256.length > 0 ? { planes: { dtype: tensor.planeDType, sha256 } } : {};
+  const list = tensor.factors.map(({ rank, dtype: own, down, up }) => ({
+    rank,
+    dtype: own,
+    down: down.sha256,
+    up: up.sha256,
+  }));
+  const factors = list.length > 0 ? { factors: list } : {};
+  return { kind, dtype, shape, ...planes, ...factors, norm: tensor.norm, error: tensor.error, ...extraRows };
 }
 
 function parseTensor(name: string, fields: Fields): DeltaTensor {
@@ -132,19 +144,46 @@ function parseTensor(name: string, fields: Fields): DeltaTensor {
   if (shape.length !== 2 || rows === undefined || cols === undefined)
     throw fields.wrong("shape", "two extents for planes");
   const covered = { rows: rows - (extraRows?.count ?? 0), cols };
-  const planes = fields.record("planes");
-  const planeDType: PlaneDType = planes.oneOf("dtype", ["q1_0", "tq1_0", "f16"]);
+  const factors = parseFactors(name, covered, fields);
   return {
     name,
     kind,
     dtype,
     shape,
-    planeDType,
-    planes: planes.digests("sha256").map((sha256, index) => blobOfPlane(name, index, planeDType, covered, sha256)),
+    ...parsePlanes(name, covered, fields, { optional: factors.length > 0 }),
+    factors,
     extraRows,
     norm: fields.magnitude("norm"),
     error: fields.magnitude("error"),
   };
+}
+
+function parsePlanes(
+  name: string,
+  covered: MatrixShape,
+  parent: Fields,
+  { optional }: { optional: boolean },
+): Pick<PlanesTensor, "planeDType" | "planes"> {
+  if (optional && parent.json.planes === undefined) return { planeDType: null, planes: [] };
+  const fields = parent.record("planes");
+  const planeDType = fields.oneOf("dtype", ["q1_0", "tq1_0", "f16"]);
+  const planes = fields.digests("sha256").map((sha256, index) => blobOfPlane(name, index, planeDType, covered, sha256));
+  return { planeDType, planes };
+}
+
+function parseFactors(name: string, covered: MatrixShape, parent: Fields): readonly FactorBlobs[] {
+  if (parent.json.factors === undefined) return [];
+  const kinds = new Set<string>();
+  return parent.records("factors").map((fields, index) => {
+    const dtype = fields.oneOf("dtype", ["f16", "q8_0", "q4_0"]);
+    const { rank } = fields.json;
+    if (!isExtent(rank)) throw fields.wrong("rank", "a whole number from 1");
+    if (kinds.has(`${dtype} ${rank}`)) throw fields.wrong("rank", "another one than before for the same dtype");
+    kinds.add(`${dtype} ${rank}`);
+    const blob = (side: "down" | "up") =>
+      blobOfFactor(name, index, side, { dtype, rank }, covered, fields.digest(side));
+    return { dtype, rank, down: blob("down"), up: blob("up") };
+  });
 }
 
 function parseExtraRows(name: string, dtype: FloatDType, shape: readonly number[], parent: Fields): ExtraRows | null {
@@ -198,6 +237,12 @@ class Fields {
 
   record(name: string): Fields {
     return new Fields(this.#path, `${this.#prefix}${name}.`, this.json[name]);
+  }
+
+  records(name: string): readonly Fields[] {
+    const value = this.json[name];
+    if (!Array.isArray(value) || value.length === 0) throw this.wrong(name, "a list of objects");
+    return value.map((item, index) => new Fields(this.#path, `${this.#prefix}${name}[${index}].`, item));
   }
 
   text(name: string): string {

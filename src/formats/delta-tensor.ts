@@ -7,13 +7,24 @@ export type FloatDType = "f32" | "f16" | "bf16";
 /** What a plane may be: types that ggml multiplies as they lie. */
 export type PlaneDType = "q1_0" | "tq1_0" | "f16";
 
+/** What factors may be: types that ggml multiplies as they lie. */
+export type FactorDType = "f16" | "q8_0" | "q4_0";
+
 /** Consecutive bytes of a delta artifact that are read at once, with the checksum that is verified then. */
 export interface DeltaBlob {
   /** Its name in delta.safetensors. */
   readonly name: string;
   readonly byteLength: number;
-  /** SHA-256 of the bytes, in hex. */
-  readonly sha256: string;
+  /** SHA-256 of the bytes, in hex; null where they are made of a file that carries no checksums. */
+  readonly sha256: string | null;
+}
+
+/** A low-rank part of a difference, `up · down`: down is `[rank, cols]`, up `[rows, rank]`, both row-major. */
+export interface FactorBlobs {
+  readonly dtype: FactorDType;
+  readonly rank: number;
+  readonly down: DeltaBlob;
+  readonly up: DeltaBlob;
 }
 
 /** Vocabulary rows that the variant has beyond the base's, whole, in the tensor's dtype. */
@@ -42,14 +53,17 @@ export interface AbsoluteTensor extends AnyDeltaTensor {
   readonly value: DeltaBlob;
 }
 
-/** A matrix that is the base's plus the sum of its planes, which have the base's rows. */
+/** A matrix that is the base's plus the sum of its planes and of its factors' products, which have the base's rows. */
 export interface PlanesTensor extends AnyDeltaTensor {
   readonly kind: "planes";
-  readonly planeDType: PlaneDType;
-  /** At least one, the coarsest first. */
+  /** Null where there is no plane. */
+  readonly planeDType: PlaneDType | null;
+  /** The coarsest first. There is a plane or there are factors. */
   readonly planes: readonly DeltaBlob[];
+  /** No two of one dtype and rank. */
+  readonly factors: readonly FactorBlobs[];
   readonly extraRows: ExtraRows | null;
-  /** ‖Δ‖, the Frobenius norm of what was encoded, and ‖Δ − Δ̂‖, that of what the planes miss. */
+  /** ‖Δ‖, the Frobenius norm of what was encoded, and ‖Δ − Δ̂‖, that of what planes and factors miss. */
   readonly norm: number;
   readonly error: number;
 }
@@ -99,6 +113,19 @@ export function blobOfPlane(
   return { name: `${name}.plane${index + 1}`, byteLength: planeBytes(dtype, shape), sha256 };
 }
 
+/** One side of the factors number `index`, which counts from 0; the first are `.factors1`. */
+export function blobOfFactor(
+  name: string,
+  index: number,
+  side: "down" | "up",
+  { dtype, rank }: Pick<FactorBlobs, "dtype" | "rank">,
+  { rows, cols }: MatrixShape,
+  sha256: string | null,
+): DeltaBlob {
+  const shape = side === "down" ? { rows: rank, cols } : { rows, cols: rank };
+  return { name: `${name}.factors${index + 1}.${side}`, byteLength: planeBytes(dtype, shape), sha256 };
+}
+
 export function blobOfExtraRows(
   name: string,
   dtype: FloatDType,
@@ -108,14 +135,14 @@ export function blobOfExtraRows(
   return { name: `${name}.extra_rows`, byteLength: tensorBytes(dtype, [rows, cols]), sha256 };
 }
 
-/** A tensor's blobs: whole values and extra rows first, then planes. */
+/** A tensor's blobs: whole values and extra rows first, then planes, then factors. */
 export function blobsOf(tensor: DeltaTensor): readonly DeltaBlob[] {
-  return [...wholeBlobsOf(tensor), ...planesOf(tensor)];
+  return [...wholeBlobsOf(tensor), ...planesOf(tensor), ...factorsOf(tensor).flatMap(({ down, up }) => [down, up])];
 }
 
 /**
  * Every blob in the order in which it is stored and wanted: whole values and extra rows of all tensors, without which
- * nothing can be served, then plane 1 of every tensor, then plane 2, and so on.
+ * nothing can be served, then plane 1 of every tensor, then plane 2, and so on, then the factors of every tensor.
  */
 export function blobsInOrder(tensors: Iterable<DeltaTensor>): readonly DeltaBlob[] {
   const all = [...tensors];
@@ -123,7 +150,8 @@ export function blobsInOrder(tensors: Iterable<DeltaTensor>): readonly DeltaBlob
   const byPlane = Array.from({ length: planesMax }, (_, plane) =>
     all.flatMap((tensor) => planesOf(tensor).slice(plane, plane + 1)),
   );
-  return [...all.flatMap(wholeBlobsOf), ...byPlane.flat()];
+  const factors = all.flatMap(factorsOf).flatMap(({ down, up }) => [down, up]);
+  return [...all.flatMap(wholeBlobsOf), ...byPlane.flat(), ...factors];
 }
 
 function wholeBlobsOf(tensor: DeltaTensor): readonly DeltaBlob[] {
@@ -133,4 +161,8 @@ function wholeBlobsOf(tensor: DeltaTensor): readonly DeltaBlob[] {
 
 function planesOf(tensor: DeltaTensor): readonly DeltaBlob[] {
   return tensor.kind === "planes" ? tensor.planes : [];
+}
+
+function factorsOf(tensor: DeltaTensor): readonly FactorBlobs[] {
+  return tensor.kind === "planes" ? tensor.factors : [];
 }

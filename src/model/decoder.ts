@@ -2,7 +2,7 @@ import type { ModelConfig } from "../core/index.js";
 import type { Graph, Rope, Tensor } from "../ggml/index.js";
 import type { DeltaPools } from "./delta-pools.js";
 import type { KvCache } from "./kv-cache.js";
-import { type Linear, linear, perRow, type VariantRows, type Vector } from "./linear.js";
+import { type Linear, linear, partRows, perRow, type VariantRows, type Vector } from "./linear.js";
 import type { Weights } from "./weights.js";
 
 /** Rows of one step that attend together: one token of each of several sequences, or many tokens of one. */
@@ -31,7 +31,7 @@ export interface StepInputs {
   /** Batch rows in the groups' order `[≥ n]`, and each batch row's place in it `[n]`; i32. Undefined when both are the identity. */
   readonly attentionOrder: { readonly gather: Tensor; readonly scatter: Tensor } | undefined;
   readonly variants: VariantRows;
-  /** Of each run, the row `slot * vocabulary + token` of its embedding pool: `[run.rows]` i32. */
+  /** Of each run, the rows `slot * vocabulary + token` of its embedding pools: `[run.rows]` i32. */
   readonly embeddingRows: readonly Tensor[];
   /** Tokens beyond the base's vocabulary: rows of the extra pool `[k]` i32, and the batch rows they fill `[k]` i64. */
   readonly extraTokens: { readonly from: Tensor; readonly to: Tensor } | undefined;
@@ -118,17 +118,14 @@ export function decode(g: Graph, state: DecoderState, step: StepInputs): StepOut
 const embeddingName = "model.embed_tokens.weight";
 const headName = (config: ModelConfig) => (config.tiedEmbeddings ? embeddingName : "lm_head.weight");
 
-/** Base rows, plus each variant row's planes, with tokens beyond the base's vocabulary taken from their own pool. → `[hidden, n]` */
+/** Base rows, plus each variant row's parts, with tokens beyond the base's vocabulary taken from their own pool. → `[hidden, n]` */
 function embed(g: Graph, { weights, pools }: DecoderState, step: StepInputs): Tensor {
   const { hiddenSize } = weights.config;
   let x = g.getRows(weights.get(embeddingName), step.tokens);
   step.variants.runs.forEach((run, index) => {
-    const pool = pools?.matrix(embeddingName, run.dtype);
-    if (!pool) return;
-    const [columns, vocabulary, slots] = pool.extents;
-    const wide = g.getRows(g.reshape(pool, [columns, vocabulary * slots]), step.embeddingRows[index]!);
-    const difference = columns === hiddenSize ? wide : g.view(wide, [hiddenSize, run.rows], { offset: 0 });
-    x = g.addRows(x, difference, run.firstRow);
+    const part = pools?.part(embeddingName, run.classId);
+    if (!part) return;
+    x = g.addRows(x, partRows(g, part, run, step.embeddingRows[index]!, hiddenSize), run.firstRow);
   });
   const extraPool = pools?.extraRows(embeddingName);
   if (step.extraTokens && extraPool) {

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
-import type { DType } from "../core/index.js";
-import { Device, toFloat32 } from "../ggml/index.js";
-import { DeltaPools, type PoolLayout } from "./delta-pools.js";
+import { type SlotClass, slotClassId } from "../core/index.js";
+import { Device, Tensor, toFloat32 } from "../ggml/index.js";
+import { type ClassLayout, DeltaPools, type PoolLayout } from "./delta-pools.js";
 import { KvCache } from "./kv-cache.js";
 import { smallCheckpoint, smallModel } from "./small-checkpoint.test.kit.js";
 import { Weights } from "./weights.js";
@@ -10,28 +10,53 @@ import { Weights } from "./weights.js";
 const device = Device.open({ kind: "cpu", threads: 1 });
 after(() => device[Symbol.dispose]());
 
+const embedding = "model.embed_tokens.weight";
 const down = "model.layers.0.mlp.down_proj.weight";
 const query = "model.layers.0.self_attn.q_proj.weight";
+const ofClass = (slotClass: SlotClass, slots: number, ...matrices: string[]): [string, ClassLayout] => [
+  slotClassId(slotClass),
+  { slotClass, slots, matrices: new Set(matrices) },
+];
 const layout: PoolLayout = {
-  slots: new Map<DType, number>([
-    ["q1_0", 3],
-    ["tq1_0", 2],
-  ]),
-  matrices: new Map<DType, ReadonlySet<string>>([
-    ["q1_0", new Set([query, down, "lm_head.weight"])],
-    ["tq1_0", new Set([down])],
+  classes: new Map([
+    ofClass({ kind: "plane", dtype: "q1_0", plane: 1 }, 3, query, down, "lm_head.weight"),
+    ofClass({ kind: "plane", dtype: "tq1_0", plane: 1 }, 2, down),
+    ofClass({ kind: "factors", dtype: "q8_0", rank: 20 }, 2, embedding, down),
   ]),
   variants: 4,
   extraRows: 5,
 };
 
+function extentsOf(pools: DeltaPools, name: string, classId: string) {
+  const part = pools.part(name, classId);
+  return (
+    part &&
+    Object.fromEntries(Object.entries(part).map(([role, pool]) => [role, pool instanceof Tensor ? pool.extents : pool]))
+  );
+}
+
 test("a pool holds whole blocks: rows are filled up to them", () => {
   using pools = new DeltaPools(device, smallModel, layout);
-  assert.deepEqual(pools.matrix(query, "q1_0")!.extents, [128, 64, 3, 1]);
-  assert.deepEqual(pools.matrix(down, "q1_0")!.extents, [128, 64, 3, 1]);
-  assert.deepEqual(pools.matrix(down, "tq1_0")!.extents, [256, 64, 2, 1]);
-  assert.equal(pools.matrix(query, "tq1_0"), undefined, "no variant has ternary planes there");
-  assert.equal(pools.matrix("model.embed_tokens.weight", "q1_0"), undefined);
+  assert.deepEqual(extentsOf(pools, query, "q1_0.1"), { kind: "plane", plane: [128, 64, 3, 1] });
+  assert.deepEqual(extentsOf(pools, down, "q1_0.1"), { kind: "plane", plane: [128, 64, 3, 1] });
+  assert.deepEqual(extentsOf(pools, down, "tq1_0.1"), { kind: "plane", plane: [256, 64, 2, 1] });
+  assert.equal(pools.part(query, "tq1_0.1"), undefined, "no variant has ternary planes there");
+  assert.equal(pools.part(embedding, "q1_0.1"), undefined);
+});
+
+test("factors have two pools, and in an embedding what rows are taken from", () => {
+  using pools = new DeltaPools(device, smallModel, layout);
+  const up = [32, 64, 2, 1];
+  assert.deepEqual(extentsOf(pools, down, "q8_0x20"), {
+    kind: "factors",
+    down: [64, 20, 2, 1],
+    up,
+    turned: undefined,
+  });
+  const rows = { up: [32, 48, 2, 1], turned: [32, 64, 2, 1] };
+  assert.deepEqual(extentsOf(pools, embedding, "q8_0x20"), { kind: "factors", down: undefined, ...rows });
+  using tied = new DeltaPools(device, { ...smallModel, tiedEmbeddings: true }, layout);
+  assert.deepEqual(extentsOf(tied, embedding, "q8_0x20"), { kind: "factors", down: [64, 20, 2, 1], ...rows });
 });
 
 test("every vector has a row for the base and one for each variant; words beyond the vocabulary have room for each", () => {
@@ -49,7 +74,9 @@ test("pools begin as zero weights, and the base's vectors as its own", async () 
   using pools = new DeltaPools(device, smallModel, layout);
   using weights = await Weights.load(device, smallCheckpoint(), { dtype: "f32" });
   pools.copyBaseVectors(weights);
-  const pool = pools.matrix(down, "q1_0")!;
+  const part = pools.part(down, "q1_0.1");
+  assert.ok(part?.kind === "plane");
+  const pool = part.plane;
   const bytes = new Uint8Array(pool.byteLength);
   pool.read(bytes);
   assert.ok(toFloat32("q1_0", bytes, pool.elements).every((value) => value === 0));

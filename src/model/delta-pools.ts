@@ -1,28 +1,49 @@
-import { type DType, type ModelConfig, parametersOf } from "../core/index.js";
-import { paddedCols } from "../formats/index.js";
-import { Arena, type Device, type Tensor } from "../ggml/index.js";
+import { type ModelConfig, parametersOf, type SlotClass, type SlotMatrix, slotMatrices } from "../core/index.js";
+import { Arena, type Device, type Tensor, type TensorSpec } from "../ggml/index.js";
 import type { Weights } from "./weights.js";
 
-/** Which dtype's pools exist for which matrices, and how many of everything. */
+/** The pools of one class: in which matrices it has one, and for how many variants. */
+export interface ClassLayout {
+  readonly slotClass: SlotClass;
+  /** Variants of this class that can be resident at once. */
+  readonly slots: number;
+  /** Matrices where some variant has such a part. */
+  readonly matrices: ReadonlySet<string>;
+}
+
+/** Which pools there are, and how many of everything. */
 export interface PoolLayout {
-  /** Planes of each dtype that can be resident at once. */
-  readonly slots: ReadonlyMap<DType, number>;
-  /** Matrices that have a pool of that dtype. */
-  readonly matrices: ReadonlyMap<DType, ReadonlySet<string>>;
-  /** Variants that can be resident at once, whatever their planes. */
+  /** By the class's id. */
+  readonly classes: ReadonlyMap<string, ClassLayout>;
+  /** Variants that can be resident at once, whatever their classes. */
   readonly variants: number;
   /** Vocabulary rows that variants may have beyond the base's. */
   readonly extraRows: number;
 }
 
+/** The pools of one class in one matrix; the last extent is the slots. `cols` and `rank` are filled up to whole blocks. */
+export type Part =
+  /** `[in, out, slots]` */
+  | { readonly kind: "plane"; readonly plane: Tensor }
+  | {
+      readonly kind: "factors";
+      /** `[in, rank, slots]`; undefined for an embedding whose output head is another matrix. */
+      readonly down: Tensor | undefined;
+      /** `[rank, out, slots]` */
+      readonly up: Tensor;
+      /** `down` transposed, `[rank, in, slots]`; for an embedding. */
+      readonly turned: Tensor | undefined;
+    };
+
 /**
  * Where resident variants live on the device.
  *
- *   pool of one matrix and dtype   [in (whole blocks), out, slots]   plane of a variant = one slot through all pools of a dtype
- *   vectors of one name            [n, 1 + variants]                 row 0 is the base; norms and biases, f32
- *   extra vocabulary               [hidden, extraRows, variants]     f32, for the embedding and (untied) the output head
+ *   plane of one matrix         [in, out, slots]                       a variant has one slot a class, through all its matrices
+ *   factors of one matrix       [in, rank, slots], [rank, out, slots]  likewise
+ *   vectors of one name         [n, 1 + variants]                      row 0 is the base; norms and biases, f32
+ *   extra vocabulary            [hidden, extraRows, variants]          f32, for the embedding and (untied) the output head
  *
- * A plane that says nothing about a matrix has zeros there, which every block type decodes to zero weights.
+ * Where a variant lacks a part that its class has in a matrix, the slot holds zeros, which every block type decodes to zero weights.
  */
 export class DeltaPools implements Disposable {
   readonly layout: PoolLayout;
@@ -32,27 +53,21 @@ export class DeltaPools implements Disposable {
 
   constructor(device: Device, config: ModelConfig, layout: PoolLayout) {
     this.layout = layout;
-    const specs: { name: string; dtype: DType; shape: number[] }[] = [];
+    const specs: TensorSpec[] = [];
     for (const parameter of parametersOf(config)) {
-      if (parameter.kind === "vector") {
-        specs.push({ name: parameter.name, dtype: "f32", shape: [parameter.shape[0]!, 1 + layout.variants] });
+      const { name, kind, shape } = parameter;
+      if (kind === "vector") {
+        specs.push({ name, dtype: "f32", shape: [shape[0]!, 1 + layout.variants] });
         continue;
       }
-      for (const [dtype, names] of layout.matrices) {
-        if (!names.has(parameter.name)) continue;
-        const [rows, columns] = parameter.shape as [number, number];
-        specs.push({
-          name: poolName(parameter.name, dtype),
-          dtype,
-          shape: [paddedCols(dtype, columns), rows, layout.slots.get(dtype)!],
-        });
+      for (const [id, { slotClass, slots, matrices }] of layout.classes) {
+        if (!matrices.has(name)) continue;
+        for (const { role, dtype, rows, cols } of slotMatrices(slotClass, parameter, config)) {
+          specs.push({ name: poolName(name, id, role), dtype, shape: [cols, rows, slots] });
+        }
       }
-      if (parameter.kind !== "linear" && layout.extraRows > 0) {
-        specs.push({
-          name: extraName(parameter.name),
-          dtype: "f32",
-          shape: [config.hiddenSize, layout.extraRows, layout.variants],
-        });
+      if (kind !== "linear" && layout.extraRows > 0) {
+        specs.push({ name: extraName(name), dtype: "f32", shape: [shape[1]!, layout.extraRows, layout.variants] });
       }
     }
     this.#arena = new Arena(device, specs);
@@ -61,9 +76,12 @@ export class DeltaPools implements Disposable {
     this.isHost = this.#arena.isHost;
   }
 
-  /** `[in, out, slots]`, or undefined when no registered variant has this dtype there. */
-  matrix(name: string, dtype: DType): Tensor | undefined {
-    return this.#arena.tensors.get(poolName(name, dtype));
+  /** What there is of a class in a matrix, or undefined when no registered variant has such a part there. */
+  part(name: string, classId: string): Part | undefined {
+    const pool = (role: SlotMatrix["role"]) => this.#arena.tensors.get(poolName(name, classId, role));
+    const [plane, up] = [pool("plane"), pool("up")];
+    if (plane) return { kind: "plane", plane };
+    return up && { kind: "factors", down: pool("down"), up, turned: pool("turned") };
   }
 
   /** `[n, 1 + variants]` */
@@ -91,5 +109,5 @@ export class DeltaPools implements Disposable {
   }
 }
 
-const poolName = (name: string, dtype: DType) => `${name}#${dtype}`;
+const poolName = (name: string, classId: string, role: SlotMatrix["role"]) => `${name}#${classId}#${role}`;
 const extraName = (name: string) => `${name}#extra`;

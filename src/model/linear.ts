@@ -1,19 +1,19 @@
-import type { DType } from "../core/index.js";
 import type { Graph, Tensor } from "../ggml/index.js";
-import type { DeltaPools } from "./delta-pools.js";
+import { assert } from "../util/index.js";
+import type { DeltaPools, Part } from "./delta-pools.js";
 
-/** Rows of a step, side by side, that each have a plane of `dtype` to add. */
-export interface PlaneRun {
-  readonly dtype: DType;
+/** Rows of a step, side by side, whose variants all have parts of one class to add. */
+export interface PartRun {
+  readonly classId: string;
   readonly firstRow: number;
   readonly rows: number;
-  /** The slot of each row's plane: `[rows]` i32. */
+  /** The slot of each row's variant: `[rows]` i32. */
   readonly slots: Tensor;
 }
 
 /** Which variants the rows of a tensor belong to. Rows of the base come last and are in no run. */
 export interface VariantRows {
-  readonly runs: readonly PlaneRun[];
+  readonly runs: readonly PartRun[];
   /** Each row's row in the vector pools, 0 for the base: `[rows]` i32. Undefined when all rows are the base's. */
   readonly vectorRows: Tensor | undefined;
 }
@@ -35,21 +35,47 @@ export interface Vector {
 }
 
 /**
- * Where variants meet the base: `y = W·x + Σ Δ[slot]·x`, W once for all rows, then each run of variant rows through the pool of
- * its planes, which groups them by slot. A step of base rows alone does no more than the first product.
+ * Where variants meet the base: `y = W·x + Σ Δ[slot]·x`, W once for all rows, then each run of variant rows through the pools of
+ * its class, which group them by slot. A step of base rows alone does no more than the first product.
  *
  * @param x `[in, rows]` → `[out, rows]`
  */
 export function linear(g: Graph, x: Tensor, layer: Linear, pools: DeltaPools | undefined, rows: VariantRows): Tensor {
   let y = g.mulMat(layer.weight, x);
   for (const run of rows.runs) {
-    const pool = pools?.matrix(layer.name, run.dtype);
-    if (!pool) continue;
-    const input = g.padRows(g.rows(x, run.firstRow, run.rows), pool.extents[0]);
-    const product = g.mulMatId(pool, input, run.slots);
+    const part = pools?.part(layer.name, run.classId);
+    if (!part) continue;
+    const product = partProduct(g, part, g.rows(x, run.firstRow, run.rows), run.slots);
     y = run.rows === y.extents[1] ? g.add(y, product) : g.addRows(y, product, run.firstRow);
   }
   return layer.bias ? g.add(y, perRow(g, layer.bias, pools, rows)) : y;
+}
+
+/** `Δ[slot]·x` for each row: x `[in, rows]`, slots `[rows]` → `[out, rows]` */
+function partProduct(g: Graph, part: Part, x: Tensor, slots: Tensor): Tensor {
+  const product = (pool: Tensor, input: Tensor) => g.mulMatId(pool, g.padRows(input, pool.extents[0]), slots);
+  if (part.kind === "plane") return product(part.plane, x);
+  assert(part.down, "factors are multiplied with that only rows are taken from");
+  return product(part.up, product(part.down, x));
+}
+
+/**
+ * Rows of an embedding's difference.
+ *
+ * @param places of each row: `slot * vocabulary + token` `[rows]` i32
+ * @returns `[in, rows]`
+ */
+export function partRows(g: Graph, part: Part, run: PartRun, places: Tensor, hiddenSize: number): Tensor {
+  const look = (pool: Tensor) => {
+    const [cols, vocabulary, slots] = pool.extents;
+    return g.getRows(g.reshape(pool, [cols, vocabulary * slots]), places);
+  };
+  if (part.kind === "plane") {
+    const wide = look(part.plane); // [in in whole blocks, rows]
+    return wide.extents[0] === hiddenSize ? wide : g.view(wide, [hiddenSize, run.rows], { offset: 0 });
+  }
+  assert(part.turned, "rows are taken from factors that are not an embedding's");
+  return g.mulMatId(part.turned, look(part.up), run.slots);
 }
 
 /** A vector as the rows see it: the base's own, or each row's by its variant. → `[n]` or `[n, rows]` */

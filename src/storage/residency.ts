@@ -1,15 +1,22 @@
-import type { DType } from "../core/index.js";
 import { assert } from "../util/index.js";
 
-/** How many slots of each dtype a variant needs: its planes. */
-export type SlotNeeds = ReadonlyMap<DType, number>;
+/** The classes of slots, by id, of which a variant needs one each. */
+export type SlotNeeds = ReadonlySet<string>;
+
+/** How many places there are. */
+export interface ResidencyCapacity {
+  /** Slots of each class, by its id. */
+  readonly slots: ReadonlyMap<string, number>;
+  /** Variants that can be resident at once, whatever their classes. */
+  readonly variants: number;
+}
 
 /** Where a variant lies. */
 export interface Placement {
   /** Its number among resident variants: its row in pools that every variant has one of. */
   readonly index: number;
-  /** Slots by dtype, the coarsest plane first. */
-  readonly slots: ReadonlyMap<DType, readonly number[]>;
+  /** Its slot of each class. */
+  readonly slots: ReadonlyMap<string, number>;
 }
 
 /**
@@ -17,14 +24,14 @@ export interface Placement {
  * those used longest ago, and never one that is pinned.
  */
 export class Residency {
-  readonly #freeSlots: Map<DType, number[]>;
+  readonly #freeSlots: Map<string, number[]>;
   readonly #freeIndexes: number[];
   /** Least recently used first. */
   readonly #placed = new Map<string, Placement>();
 
-  constructor(capacity: { slots: ReadonlyMap<DType, number>; variants: number }) {
+  constructor(capacity: ResidencyCapacity) {
     this.#freeSlots = new Map(
-      [...capacity.slots].map(([dtype, count]) => [dtype, Array.from({ length: count }, (_, i) => i)]),
+      [...capacity.slots].map(([classId, count]) => [classId, Array.from({ length: count }, (_, i) => i)]),
     );
     this.#freeIndexes = Array.from({ length: capacity.variants }, (_, i) => i);
   }
@@ -54,15 +61,13 @@ export class Residency {
       if (!isPinned(name)) victims.push(name);
     }
     if (!this.#fits(needs, victims)) return undefined;
-    // One that came first in the order may have no slot of the kinds that are short.
+    // One that came first in the order may have no slot of the classes that are short.
     for (const spared of [...victims].reverse()) {
       const fewer = victims.filter((victim) => victim !== spared);
       if (this.#fits(needs, fewer)) victims = fewer;
     }
     for (const victim of victims) this.drop(victim);
-    const slots = new Map(
-      [...needs].map(([dtype, count]) => [dtype, this.#freeSlots.get(dtype)?.splice(0, count) ?? []]),
-    );
+    const slots = new Map([...needs].map((classId) => [classId, this.#freeSlots.get(classId)!.shift()!]));
     const placement = { index: this.#freeIndexes.shift()!, slots };
     this.#placed.set(variant, placement);
     return placement;
@@ -73,14 +78,15 @@ export class Residency {
     assert(placement, `${variant} is dropped but was not placed`);
     this.#placed.delete(variant);
     this.#freeIndexes.push(placement.index);
-    for (const [dtype, slots] of placement.slots) this.#freeSlots.get(dtype)!.push(...slots);
+    for (const [classId, slot] of placement.slots) this.#freeSlots.get(classId)!.push(slot);
   }
 
   #fits(needs: SlotNeeds, victims: readonly string[]): boolean {
     if (this.#freeIndexes.length + victims.length === 0) return false;
-    return [...needs].every(([dtype, count]) => {
-      const regained = victims.reduce((sum, name) => sum + (this.#placed.get(name)!.slots.get(dtype)?.length ?? 0), 0);
-      return (this.#freeSlots.get(dtype)?.length ?? 0) + regained >= count;
-    });
+    return [...needs].every(
+      (classId) =>
+        (this.#freeSlots.get(classId)?.length ?? 0) > 0 ||
+        victims.some((name) => this.#placed.get(name)!.slots.has(classId)),
+    );
   }
 }

@@ -1,0 +1,52 @@
+import { Device, Graph, GraphMemory } from "../ggml/index.js";
+import { assert } from "../util/index.js";
+
+/** A matrix in memory, row-major. */
+export interface Matrix {
+  readonly rows: number;
+  readonly cols: number;
+  readonly values: Float32Array;
+}
+
+let device: Device | undefined;
+
+/**
+ * `a · bᵀ` in single precision, by ggml on this thread alone: rows of a against rows of b, both `[…, n]`. → `[a.rows, b.rows]`
+ * Matrices are copied in and the result out; the same operands give the same bits on one kind of CPU.
+ */
+export function timesTransposed(a: Matrix, b: Matrix): Matrix {
+  assert(a.cols === b.cols, `rows of ${a.cols} and of ${b.cols} have no product`);
+  const { rows } = a;
+  const cols = b.rows;
+  const values = new Float32Array(rows * cols);
+  if (values.length === 0) return { rows, cols, values };
+  device ??= Device.open({ kind: "cpu", threads: 1 });
+  using memory = new GraphMemory(device);
+  using graph = new Graph(device, { tensorsMax: 4 });
+  const right = graph.input("b", "f32", [b.cols, b.rows]);
+  const left = graph.input("a", "f32", [a.cols, a.rows]);
+  const product = graph.mulMat(right, left);
+  graph.output(product);
+  graph.allocate(memory);
+  right.write(b.values);
+  left.write(a.values);
+  graph.compute();
+  product.read(values);
+  return { rows, cols, values };
+}
+
+/** The rows of a matrix as columns. */
+export function transposed({ rows, cols, values }: Matrix): Matrix {
+  const turned = new Float32Array(values.length);
+  const tile = 32;
+  for (let top = 0; top < rows; top += tile) {
+    for (let left = 0; left < cols; left += tile) {
+      const bottom = Math.min(rows, top + tile);
+      const right = Math.min(cols, left + tile);
+      for (let row = top; row < bottom; row++) {
+        for (let col = left; col < right; col++) turned[col * rows + row] = values[row * cols + col]!;
+      }
+    }
+  }
+  return { rows: cols, cols: rows, values: turned };
+}

@@ -1,0 +1,63 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { type SlotClass, slotClassId } from "../core/index.js";
+import { Device } from "../ggml/index.js";
+import { DeltaPools } from "../model/index.js";
+import { capacityOf, poolLayout } from "./pool-layout.js";
+import { smallConfig } from "./random-model.test.kit.js";
+
+const config = smallConfig();
+const q = "model.layers.0.self_attn.q_proj.weight"; // 32 × 32
+const up = "model.layers.0.mlp.up_proj.weight"; // 64 × 32
+
+const first: SlotClass = { kind: "plane", dtype: "q1_0", plane: 1 };
+const second: SlotClass = { kind: "plane", dtype: "q1_0", plane: 2 };
+const lora: SlotClass = { kind: "factors", dtype: "f16", rank: 8 };
+
+const variant = (...parts: readonly (readonly [SlotClass, ...string[]])[]) => ({
+  classes: new Map(
+    parts.map(([slotClass, ...matrices]) => [slotClassId(slotClass), { slotClass, matrices: new Set(matrices) }]),
+  ),
+  extraRows: 0,
+});
+const layoutOf = (variants: readonly ReturnType<typeof variant>[], bytes = Number.POSITIVE_INFINITY) =>
+  poolLayout(config, variants, bytes)!;
+const slots = (layout: ReturnType<typeof layoutOf>) => Object.fromEntries(capacityOf(layout).slots);
+
+test("without variants there are no pools", () => {
+  assert.equal(poolLayout(config, [], 1e9), undefined);
+  assert.deepEqual(capacityOf(undefined), { slots: new Map(), variants: 0 });
+});
+
+test("a class has pools only where some variant has such a part, and a slot for each variant that has it", () => {
+  const layout = layoutOf([variant([first, q, up]), variant([first, q, up], [second, q]), variant([lora, up])]);
+  assert.deepEqual(slots(layout), { "q1_0.1": 2, "q1_0.2": 1, f16x8: 1 });
+  assert.deepEqual([...layout.classes.get("q1_0.2")!.matrices], [q]);
+  assert.equal(layout.variants, 3);
+});
+
+test("pools take the memory of their parts and no zeros for others", () => {
+  using device = Device.open({ kind: "cpu", threads: 1 });
+  const bytes = (...variants: readonly ReturnType<typeof variant>[]) => {
+    using pools = new DeltaPools(device, config, layoutOf(variants));
+    return pools.byteLength;
+  };
+  const vectors = bytes(variant());
+  const [small, large] = [bytes(variant([first, q])) - vectors, bytes(variant([first, q, up])) - vectors];
+  assert.equal(small, 32 * 18);
+  assert.equal(large, (32 + 64) * 18);
+  assert.equal(bytes(variant([first, q, up], [second, q])) - vectors, large + small);
+  assert.equal(bytes(variant([lora, up])) - vectors, 2 * (8 * 32 + 64 * 8));
+});
+
+test("short memory is divided in the proportion of use, and no class goes without", () => {
+  const many = [
+    ...Array.from({ length: 8 }, () => variant([first, q])),
+    ...Array.from({ length: 2 }, () => variant([lora, q])),
+  ];
+  const all = 8 * 32 * 18 + 2 * 2 * (8 * 32 + 32 * 8);
+  assert.deepEqual(slots(layoutOf(many, all)), { "q1_0.1": 8, f16x8: 2 });
+  assert.deepEqual(slots(layoutOf(many, all / 2)), { "q1_0.1": 4, f16x8: 1 });
+  assert.deepEqual(slots(layoutOf(many, 0)), { "q1_0.1": 1, f16x8: 1 });
+  assert.equal(layoutOf(many, 0).variants, 2);
+});
