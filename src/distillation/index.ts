@@ -1,0 +1,3 @@
+export { type Distillation, type DistillOptions, type DistillProgress, distill } from "./distill.js";
+export type { TrainingSample } from "./samples.js";
+export type { Student, StudentPlane } from "./student.js";
