@@ -1,39 +1,44 @@
-import type { TrainingSample } from "./samples.js";
+import { alignUp } from "../util/index.js";
+import { countedTokens, type TrainingSample } from "./samples.js";
 
 /** Samples side by side in one pass: rows one after the other, each attending to earlier rows of its own sample. */
 export interface Batch {
-  /** One a row; rows are a multiple of {@link ROW_MULTIPLE}, and those after the samples' are fillers that nothing looks at. */
+  /** One a row; after the samples' come fillers that nothing looks at, up to a multiple of {@link ROW_MULTIPLE}. */
   readonly tokens: Int32Array;
   /** Each row's position in its sample. */
   readonly positions: Int32Array;
-  /** Rows whose next-token distributions count, by sample. */
+  /** Rows whose next-token distributions count, by sample; then fillers, likewise. */
   readonly counted: Int32Array;
-  /** How much each counted row weighs in the loss: every sample alike, whatever its length. They sum up to 1. */
+  /** How much each counted row weighs in the loss: every sample alike, whatever its length, and fillers not. They sum up to 1. */
   readonly weights: Float32Array;
 }
 
 /** ggml's fast products want inner dimensions of whole vectors, and rows are one of them on the way back. */
 const ROW_MULTIPLE = 16;
 
+const filledUp = (rows: number) => alignUp(rows, ROW_MULTIPLE);
+
 export function packBatch(samples: readonly TrainingSample[]): Batch {
   const total = samples.reduce((sum, { tokens }) => sum + tokens.length, 0);
-  const rows = Math.ceil(total / ROW_MULTIPLE) * ROW_MULTIPLE;
-  const tokens = new Int32Array(rows);
-  const positions = new Int32Array(rows);
-  const counted: number[] = [];
-  const weights: number[] = [];
+  const totalCounted = samples.reduce((sum, sample) => sum + countedTokens(sample), 0);
+  const tokens = new Int32Array(filledUp(total));
+  const positions = new Int32Array(filledUp(total));
+  const counted = new Int32Array(filledUp(totalCounted));
+  const weights = new Float32Array(filledUp(totalCounted));
   let first = 0;
+  let at = 0;
   for (const sample of samples) {
+    const weight = 1 / (countedTokens(sample) * samples.length);
     sample.tokens.forEach((token, position) => {
       tokens[first + position] = token;
       positions[first + position] = position;
       if (position < sample.from) return;
-      counted.push(first + position);
-      weights.push(1 / ((sample.tokens.length - sample.from) * samples.length));
+      counted[at] = first + position;
+      weights[at++] = weight;
     });
     first += sample.tokens.length;
   }
-  return { tokens, positions, counted: Int32Array.from(counted), weights: Float32Array.from(weights) };
+  return { tokens, positions, counted, weights };
 }
 
 /**

@@ -52,7 +52,7 @@ export interface Distillation {
 const defaults = { learningRate: 0.02, batchTokens: 256 };
 const HELD_OUT_TOKENS_MAX = 2048;
 /** How often the held-out samples are looked at, beside the start. */
-const MEASUREMENTS = 8;
+const MEASUREMENTS = 5;
 const WARM_UP_STEPS = 5;
 
 /**

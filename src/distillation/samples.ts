@@ -8,6 +8,11 @@ export interface TrainingSample {
   readonly from: number;
 }
 
+/** How many distributions of a sample count. */
+export function countedTokens({ tokens, from }: TrainingSample): number {
+  return tokens.length - from;
+}
+
 /** Samples for training, one batch a step, and those that judge what training did, in batches too. Numbers are places in the list. */
 export interface SamplePlan {
   readonly batches: readonly (readonly number[])[];

@@ -2,7 +2,7 @@ import type { Checkpoint } from "../formats/index.js";
 import { packBatch } from "./batch.js";
 import { Block, norm } from "./block.js";
 import { embeddingName, feedRows, finalNormName, headName, PassConstants } from "./pass.js";
-import type { TrainingSample } from "./samples.js";
+import { countedTokens, type TrainingSample } from "./samples.js";
 import { expand, StoredWeights } from "./stored-weights.js";
 import { logitsOf, piecesOf, takeRows } from "./vocabulary.js";
 import { valuesOf, type Workspace } from "./workspace.js";
@@ -79,7 +79,7 @@ export class Teacher implements Disposable {
       });
       let first = 0;
       for (const sample of groups[index]!) {
-        const end = first + (sample.tokens.length - sample.from) * hiddenSize;
+        const end = first + countedTokens(sample) * hiddenSize;
         bySample.set(sample, normed.slice(first, end));
         first = end;
       }
@@ -87,7 +87,7 @@ export class Teacher implements Disposable {
     return new Teacher(workspace, { constants, ends, states: bySample });
   }
 
-  /** The fine-tune's logits after the counted tokens of a sample, as many as `states` of {@link statesOf}: `[rows, vocabulary]` */
+  /** The fine-tune's logits from rows of {@link statesOf}: `[rows, vocabulary]` */
   logits(states: Float32Array): Float32Array {
     const { config, rowNumbers } = this.#constants;
     const head = this.#ends.get(headName(config));
@@ -98,14 +98,14 @@ export class Teacher implements Disposable {
     });
   }
 
-  /** What the head reads after the counted tokens of samples, one after the other: `[counted, hidden]` */
-  statesOf(samples: readonly TrainingSample[]): Float32Array {
-    const parts = samples.map((sample) => this.#states.get(sample)!);
-    const states = new Float32Array(parts.reduce((sum, { length }) => sum + length, 0));
+  /** What the head reads after the counted tokens of samples, one after the other, filled up with zeros: `[rows, hidden]` */
+  statesOf(samples: readonly TrainingSample[], rows: number): Float32Array {
+    const states = new Float32Array(rows * this.#constants.config.hiddenSize);
     let at = 0;
-    for (const part of parts) {
-      states.set(part, at);
-      at += part.length;
+    for (const sample of samples) {
+      const own = this.#states.get(sample)!;
+      states.set(own, at);
+      at += own.length;
     }
     return states;
   }

@@ -42,7 +42,8 @@ function assertSlope(name: string, trainable: Trainable, loss: () => number): vo
     const expected = roundedOffsets(trainable, first).reduce((sum, offset, i) => sum + offset * gradient[i]!, 0);
     return { loss: loss(), expected };
   };
-  const [near, nearBack, far, farBack] = [0.2, -0.2, 0.4, -0.4].map(at);
+  const size = trainable instanceof PlaneScales ? 0.1 : 0.02;
+  const [near, nearBack, far, farBack] = [size, -size, 2 * size, -2 * size].map(at);
   at(0);
   const weigh = (value: (point: { loss: number; expected: number }) => number) =>
     8 * (value(near!) - value(nearBack!)) - (value(far!) - value(farBack!));
@@ -50,15 +51,35 @@ function assertSlope(name: string, trainable: Trainable, loss: () => number): vo
   assert.ok(Math.abs(ratio - 1) < 1e-3, `${name}: the loss changes by ${ratio} of what its gradient says`);
 }
 
-const models: readonly [string, Parameters<typeof randomPair>[0] & { config?: Partial<ModelConfig>; dtype?: PlaneDType }][] = [
+const models: readonly [
+  string,
+  Parameters<typeof randomPair>[0] & { config?: Partial<ModelConfig>; dtype?: PlaneDType },
+][] = [
   ["a tied Llama of one sign plane", {}],
-  ["an untied Mistral with a sliding window and two planes", { config: { tiedEmbeddings: false, slidingWindow: 3 }, planes: 2 }],
-  ["a Qwen 2 with biases and ternary planes", { config: { qkvBias: true, outputBias: true, mlpBias: true }, dtype: "tq1_0" }],
+  [
+    "an untied Mistral with a sliding window and two planes",
+    { config: { tiedEmbeddings: false, slidingWindow: 3 }, planes: 2 },
+  ],
+  [
+    "a Qwen 2 with biases and ternary planes",
+    { config: { qkvBias: true, outputBias: true, mlpBias: true }, dtype: "tq1_0" },
+  ],
   ["a Qwen 3 with norms over heads", { config: { qkNorm: true, headDim: 16 } }],
-  ["a Llama whose positions are scaled and which has more words than its base", {
-    extraRows: 5,
-    config: { ropeScaling: { kind: "llama3", factor: 4, lowFrequencyFactor: 1, highFrequencyFactor: 4, originalContextLength: 16 } },
-  }],
+  [
+    "a Llama whose positions are scaled and which has more words than its base",
+    {
+      extraRows: 5,
+      config: {
+        ropeScaling: {
+          kind: "llama3",
+          factor: 4,
+          lowFrequencyFactor: 1,
+          highFrequencyFactor: 4,
+          originalContextLength: 16,
+        },
+      },
+    },
+  ],
 ];
 
 for (const [what, options] of models) {
@@ -70,7 +91,9 @@ for (const [what, options] of models) {
     const loss = trainer.lossAndGradients(samples);
     assert.ok(Math.abs(loss - trainer.loss(samples)) < 1e-6 * loss, "both ways give the same loss");
     const named: [string, Trainable][] = [
-      ...[...weights.planes].flatMap(([name, planes]) => planes.map(({ scales }, index): [string, Trainable] => [`${name} ${index}`, scales!])),
+      ...[...weights.planes].flatMap(([name, planes]) =>
+        planes.map(({ scales }, index): [string, Trainable] => [`${name} ${index}`, scales!]),
+      ),
       ...weights.trainedVectors,
     ];
     for (const [name, trainable] of named) assertSlope(name, trainable, () => trainer.loss(samples));

@@ -10,7 +10,7 @@ import { readStored } from "./stored-weights.js";
 import { StudentGraph } from "./student-graph.js";
 import type { StudentWeights } from "./student-weights.js";
 import type { Teacher } from "./teacher.js";
-import { columnsOf, logitsOf, piecesOf, takeRows } from "./vocabulary.js";
+import { addRows, columnsOf, logitsOf, piecesOf, takeRows } from "./vocabulary.js";
 import { valuesOf, type Workspace } from "./workspace.js";
 
 const { transpose } = gradients;
@@ -153,7 +153,7 @@ export class Trainer {
     wantsGradients: boolean,
   ): { loss: number; dx: Float32Array } {
     const { hiddenSize } = this.#constants.config;
-    const states = this.#teacher.statesOf(samples);
+    const states = this.#teacher.statesOf(samples, batch.counted.length);
     const dx = new Float32Array(wantsGradients ? x.length : 0);
     let loss = 0;
     for (let first = 0; first < batch.counted.length; first += LOGIT_ROWS) {
@@ -165,9 +165,7 @@ export class Trainer {
       loss += divergence(wanted, logits, batch.weights.subarray(first, first + rows.length));
       if (!wantsGradients) continue;
       const dTaken = this.#finalNormBack(taken, this.#logitsBack(normed, logits));
-      rows.forEach((row, at) => {
-        dx.set(dTaken.subarray(at * hiddenSize, (at + 1) * hiddenSize), row * hiddenSize);
-      });
+      addRows(dx, dTaken, hiddenSize, rows);
     }
     return { loss, dx };
   }

@@ -6,7 +6,7 @@ import type { RowWindow } from "./stored-weights.js";
 import { type Feed, valuesOf, type Workspace } from "./workspace.js";
 
 /** Rows of an output head that are in memory as f32 at a time. */
-export const PIECE_ROWS = 4096;
+export const PIECE_ROWS = 1024;
 
 /** Rows `first … end` in pieces. */
 export function piecesOf(first: number, end: number): RowWindow[] {
@@ -64,4 +64,11 @@ export function takeRows(matrix: Float32Array, width: number, numbers: Int32Arra
     taken.set(matrix.subarray(number * width, (number + 1) * width), at * width);
   });
   return taken;
+}
+
+/** Adds `rows` to the rows of `matrix` that `numbers` say; a number may come twice. */
+export function addRows(matrix: Float32Array, rows: Float32Array, width: number, numbers: Int32Array): void {
+  numbers.forEach((number, at) => {
+    for (let i = 0; i < width; i++) matrix[number * width + i]! += rows[at * width + i]!;
+  });
 }
