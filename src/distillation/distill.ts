@@ -1,5 +1,6 @@
 import type { Checkpoint, FloatDType } from "../formats/index.js";
 import { Adam } from "./adam.js";
+import { checkInputs } from "./check.js";
 import { PassConstants } from "./pass.js";
 import { planSamples, type TrainingSample } from "./samples.js";
 import type { Student } from "./student.js";
@@ -52,7 +53,9 @@ export interface Distillation {
 const defaults = { learningRate: 0.02, batchTokens: 256 };
 const HELD_OUT_TOKENS_MAX = 2048;
 /** How often the held-out samples are looked at, beside the start. */
-const MEASUREMENTS = 5;
+const MEASUREMENTS = 8;
+/** What becomes of the learning rate when the held-out samples say that training lost ground. */
+const RATE_AFTER_SETBACK = 0.3;
 const WARM_UP_STEPS = 5;
 
 /**
@@ -62,11 +65,13 @@ const WARM_UP_STEPS = 5;
  *
  * Memory: the base as it is stored, a layer of it in f32 three times over, and of the fine-tune the vocabulary's two ends.
  *
+ * @throws {CannotDistill} if student and checkpoints do not fit each other, or a sample does not fit the model
  * @throws the signal's reason when it is aborted, after the step or layer at hand
  */
 export async function distill(options: DistillOptions): Promise<Distillation> {
   const { base, tuned, samples, steps, seed, signal = new AbortController().signal } = options;
   const { learningRate = defaults.learningRate, batchTokens = defaults.batchTokens } = options;
+  checkInputs(options);
   using workspace = new Workspace(options.threads);
   const plan = planSamples(samples, { steps, batchTokens, heldOutTokensMax: HELD_OUT_TOKENS_MAX, seed });
   const pick = (numbers: readonly number[]) => numbers.map((number) => samples[number]!);
@@ -82,7 +87,6 @@ export async function distill(options: DistillOptions): Promise<Distillation> {
   const constants = new PassConstants(workspace, tuned.config);
   const extra = await readExtraRows(tuned, base.config.vocabSize);
   const trainer = new Trainer(workspace, { constants, weights, teacher, extra });
-  const adam = new Adam(weights.trainables);
 
   const measure = async () => {
     let sum = 0;
@@ -93,23 +97,43 @@ export async function distill(options: DistillOptions): Promise<Distillation> {
     return sum / heldOut.flat().length;
   };
   const before = await measure();
-  let best = { student: options.student, step: 0, loss: before };
-  let heldOutLoss = before;
+  const best = { loss: before, step: 0, offsets: offsetsOf(weights) };
+  let [heldOutLoss, rate, adam] = [before, learningRate, new Adam(weights.trainables)];
   options.onProgress?.({ step: 0, steps, loss: null, heldOutLoss, secondsLeft: null });
   const startedMs = performance.now();
   for (const [index, batch] of batches.entries()) {
     await yieldTo(signal);
     const step = index + 1;
     const loss = trainer.lossAndGradients(batch);
-    adam.step(learningRate * rateAt(index, steps));
+    adam.step(rate * rateAt(index, steps));
     if (step === steps || step % Math.ceil(steps / MEASUREMENTS) === 0) {
       heldOutLoss = await measure();
-      if (heldOutLoss < best.loss) best = { student: weights.student, step, loss: heldOutLoss };
+      if (heldOutLoss < best.loss) {
+        Object.assign(best, { loss: heldOutLoss, step, offsets: offsetsOf(weights) });
+      } else {
+        // Too large steps undo more than they do: back to where it was best, and on from there with smaller ones.
+        putOffsets(weights, best.offsets);
+        rate *= RATE_AFTER_SETBACK;
+        adam = new Adam(weights.trainables);
+      }
     }
     const secondsLeft = ((performance.now() - startedMs) / 1000 / step) * (steps - step);
     options.onProgress?.({ step, steps, loss, heldOutLoss, secondsLeft });
   }
-  return { student: best.student, keptStep: best.step, heldOutLoss: { before, after: best.loss } };
+  putOffsets(weights, best.offsets);
+  return { student: weights.student, keptStep: best.step, heldOutLoss: { before, after: best.loss } };
+}
+
+/** A copy of all that training has moved so far. */
+function offsetsOf(weights: StudentWeights): Float32Array[] {
+  return weights.trainables.map(({ offsets }) => offsets.slice());
+}
+
+function putOffsets(weights: StudentWeights, saved: readonly Float32Array[]): void {
+  weights.trainables.forEach((trainable, index) => {
+    trainable.offsets.set(saved[index]!);
+    trainable.store();
+  });
 }
 
 /** The share of the learning rate at a step: up in a few, then down to 0 along half a cosine. */
