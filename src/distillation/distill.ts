@@ -1,12 +1,13 @@
 import type { Checkpoint, FloatDType } from "../formats/index.js";
 import { Adam } from "./adam.js";
 import { checkInputs } from "./check.js";
+import { readExtraRows } from "./extra-rows.js";
 import { PassConstants } from "./pass.js";
 import { planSamples, type TrainingSample } from "./samples.js";
 import type { Student } from "./student.js";
 import { StudentWeights } from "./student-weights.js";
 import { Teacher } from "./teacher.js";
-import { readExtraRows, Trainer } from "./trainer.js";
+import { Trainer } from "./trainer.js";
 import { Workspace } from "./workspace.js";
 
 /** How far a distillation has come. */
@@ -50,7 +51,7 @@ export interface Distillation {
   readonly heldOutLoss: { readonly before: number; readonly after: number };
 }
 
-const defaults = { learningRate: 0.02, batchTokens: 256 };
+const defaults = { learningRate: 0.002, batchTokens: 256 };
 const HELD_OUT_TOKENS_MAX = 2048;
 /** How often the held-out samples are looked at, beside the start. */
 const MEASUREMENTS = 8;

@@ -3,12 +3,13 @@ import { test } from "node:test";
 import type { ModelConfig } from "../core/index.js";
 import type { PlaneDType } from "../formats/index.js";
 import { type Pair, randomPair, randomSamples } from "./distillation.test.kit.js";
+import { readExtraRows } from "./extra-rows.js";
 import { PassConstants } from "./pass.js";
 import type { TrainingSample } from "./samples.js";
 import { StudentWeights } from "./student-weights.js";
 import { Teacher } from "./teacher.js";
 import { PlaneScales, type Trainable } from "./trainable.js";
-import { readExtraRows, Trainer } from "./trainer.js";
+import { Trainer } from "./trainer.js";
 import { Workspace } from "./workspace.js";
 
 /** A trainer with what it works on, which lives as long as its workspace. */

@@ -1,12 +1,11 @@
-import { elementCount } from "../core/index.js";
-import type { Checkpoint } from "../formats/index.js";
-import { gradients, toFloat32 } from "../ggml/index.js";
+import { type Graph, gradients } from "../ggml/index.js";
 import { type Batch, packBatch } from "./batch.js";
 import { Block, norm, normBack } from "./block.js";
 import { divergence } from "./divergence.js";
+import type { ExtraRows } from "./extra-rows.js";
 import { embeddingName, feedRows, finalNormName, headName, type PassConstants } from "./pass.js";
 import type { TrainingSample } from "./samples.js";
-import { readStored } from "./stored-weights.js";
+import type { RowWindow } from "./stored-weights.js";
 import { StudentGraph } from "./student-graph.js";
 import type { StudentWeights } from "./student-weights.js";
 import type { Teacher } from "./teacher.js";
@@ -17,25 +16,6 @@ const { transpose } = gradients;
 
 /** Rows whose logits over the whole vocabulary are in memory at a time, the fine-tune's and the student's. */
 const LOGIT_ROWS = 256;
-
-/** Rows of the variant's embedding and head beyond the base's: `[extra, hidden]`, row-major. */
-export interface ExtraRows {
-  readonly embedding: Float32Array;
-  readonly head: Float32Array;
-}
-
-/** The rows of `tuned`'s vocabulary that the base's, of `baseRows`, does not have. */
-export async function readExtraRows(tuned: Checkpoint, baseRows: number): Promise<ExtraRows> {
-  const { config } = tuned;
-  const read = async (name: string) => {
-    if (config.vocabSize === baseRows) return new Float32Array(0);
-    const { dtype, shape } = tuned.tensors.get(name)!;
-    const whole = toFloat32(dtype, await readStored(tuned, name), elementCount(shape));
-    return whole.slice(baseRows * config.hiddenSize);
-  };
-  const embedding = await read(embeddingName);
-  return { embedding, head: config.tiedEmbeddings ? embedding : await read(headName(config)) };
-}
 
 /** Computes the student on batches of samples, and how far it is from the fine-tune. */
 export class Trainer {
@@ -197,7 +177,7 @@ export class Trainer {
     const { config, rowNumbers } = this.#constants;
     return logitsOf(this.#workspace, normed, {
       hidden: config.hiddenSize,
-      pieces: [...piecesOf(0, this.#baseRows), ...piecesOf(this.#baseRows, config.vocabSize)],
+      pieces: this.#pieces,
       at: (g, feed, piece) =>
         piece.first < this.#baseRows
           ? new StudentGraph(g, this.#weights, rowNumbers, piece).matrix(headName(config))
@@ -210,7 +190,7 @@ export class Trainer {
     const { config, rowNumbers } = this.#constants;
     const rows = normed.length / config.hiddenSize;
     const total = new Float32Array(normed.length);
-    for (const piece of [...piecesOf(0, this.#baseRows), ...piecesOf(this.#baseRows, config.vocabSize)]) {
+    for (const piece of this.#pieces) {
       const part = this.#workspace.compute((g, feed) => {
         const student = new StudentGraph(g, this.#weights, rowNumbers, piece);
         const isOwn = piece.first < this.#baseRows;
@@ -229,12 +209,17 @@ export class Trainer {
     return total;
   }
 
+  /** The vocabulary in pieces, none of which has both rows of the base's and others. */
+  get #pieces(): RowWindow[] {
+    return [...piecesOf(0, this.#baseRows), ...piecesOf(this.#baseRows, this.#constants.config.vocabSize)];
+  }
+
   /** Tokens as rows of the base's embedding; those it does not have as 0. */
   #baseTokens({ tokens }: Batch): Int32Array {
     return tokens.map((token) => (token < this.#baseRows ? token : 0));
   }
 
-  #extraHead({ first, count }: { first: number; count: number }): Float32Array {
+  #extraHead({ first, count }: RowWindow): Float32Array {
     const { hiddenSize } = this.#constants.config;
     const start = (first - this.#baseRows) * hiddenSize;
     return this.#extra.head.subarray(start, start + count * hiddenSize);
@@ -244,7 +229,7 @@ export class Trainer {
     return this.#weights.base.get(embeddingName).extents[1];
   }
 
-  #student(g: ConstructorParameters<typeof StudentGraph>[0]): StudentGraph {
+  #student(g: Graph): StudentGraph {
     return new StudentGraph(g, this.#weights, this.#constants.rowNumbers);
   }
 }
