@@ -51,7 +51,7 @@ export interface Distillation {
   readonly heldOutLoss: { readonly before: number; readonly after: number };
 }
 
-const defaults = { learningRate: 0.002, batchTokens: 256 };
+const defaults = { learningRate: 0.001, batchTokens: 256 };
 const HELD_OUT_TOKENS_MAX = 2048;
 /** How often the held-out samples are looked at, beside the start. */
 const MEASUREMENTS = 8;
