@@ -397,6 +397,16 @@ export class Graph implements Disposable {
     this.#device.library.base.free(this.#context);
   }
 
+  /** Adds an operation of `gradients.ts`, which has checked its operands. */
+  operation(
+    op: string,
+    operands: readonly Tensor[],
+    extents: Extents,
+    build: (base: BaseFunctions, context: Pointer) => Pointer,
+  ): Tensor {
+    return this.#node(op, operands, { extents }, build);
+  }
+
   // ggml aborts when a context or a graph is full, so there is room for a tensor before it hears of it.
   #node(
     op: string,

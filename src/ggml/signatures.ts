@@ -53,6 +53,12 @@ export interface BaseFunctions {
   getRows(c: Pointer, a: Pointer, rows: Pointer): Pointer;
   setRows(c: Pointer, a: Pointer, b: Pointer, rows: Pointer): Pointer;
   swigluSplit(c: Pointer, a: Pointer, b: Pointer): Pointer;
+  sumRows(c: Pointer, a: Pointer): Pointer;
+  softMax(c: Pointer, a: Pointer, mask: Pointer | null, scale: number, maxBias: number): Pointer;
+  softMaxBack(c: Pointer, gradient: Pointer, result: Pointer, scale: number, maxBias: number): Pointer;
+  rmsNormBack(c: Pointer, gradient: Pointer, a: Pointer, eps: number): Pointer;
+  siluBack(c: Pointer, gradient: Pointer, a: Pointer): Pointer;
+  continuous(c: Pointer, a: Pointer, e0: number, e1: number, e2: number, e3: number): Pointer;
   concat(c: Pointer, a: Pointer, b: Pointer, dimension: number): Pointer;
   pad(c: Pointer, a: Pointer, p0: number, p1: number, p2: number, p3: number): Pointer;
   view(
@@ -181,6 +187,12 @@ export function bindBase(lib: LibraryHandle): BaseFunctions {
     getRows: f("ggml_get_rows", P, [P, P, P]),
     setRows: f("ggml_set_rows", P, [P, P, P, P]),
     swigluSplit: f("ggml_swiglu_split", P, [P, P, P]),
+    sumRows: f("ggml_sum_rows", P, [P, P]),
+    softMax: f("ggml_soft_max_ext", P, [P, P, P, "float", "float"]),
+    softMaxBack: f("ggml_soft_max_ext_back", P, [P, P, P, "float", "float"]),
+    rmsNormBack: f("ggml_rms_norm_back", P, [P, P, P, "float"]),
+    siluBack: f("ggml_silu_back", P, [P, P, P]),
+    continuous: f("ggml_cont_4d", P, [P, P, "int64_t", "int64_t", "int64_t", "int64_t"]),
     concat: f("ggml_concat", P, [P, P, P, "int"]),
     pad: f("ggml_pad", P, [P, P, "int", "int", "int", "int"]),
     view: f("ggml_view_4d", P, [
