@@ -1,7 +1,11 @@
 import { fileURLToPath } from "node:url";
 import type { CalibrationSequence } from "../calibration/index.js";
+import type { TrainingSample } from "../distillation/index.js";
 import type { Checkpoint } from "../formats/index.js";
 import { readTextSet, TextFormat, type TextSample } from "../text/index.js";
+
+/** A text to know the inputs of layers by, and to train on. */
+export type CalibrationText = CalibrationSequence & TrainingSample;
 
 /** Text of no particular task, which ships. */
 const generalPath = fileURLToPath(new URL("../../models/calibration/general.txt", import.meta.url));
@@ -18,7 +22,7 @@ const limits = { chatsMax: 256, textTokensMax: 3072, windowTokens: 128 } as cons
  *
  * @throws {InvalidFile} naming the file, and the line that cannot be read
  */
-export async function readCalibration(tuned: Checkpoint, files: readonly string[]): Promise<CalibrationSequence[]> {
+export async function readCalibration(tuned: Checkpoint, files: readonly string[]): Promise<CalibrationText[]> {
   const format = new TextFormat(tuned);
   const read = (path: string) =>
     readTextSet(path, format, { contextLength: Math.min(tuned.config.contextLength, 2048), ...limits });
@@ -28,7 +32,7 @@ export async function readCalibration(tuned: Checkpoint, files: readonly string[
   return [...weighted(own, 1 - generalShare), ...weighted(general, generalShare)];
 }
 
-function weighted(samples: readonly TextSample[], share: number): CalibrationSequence[] {
+function weighted(samples: readonly TextSample[], share: number): CalibrationText[] {
   const tokens = samples.reduce((sum, sample) => sum + sample.tokens.length, 0);
-  return samples.map((sample) => ({ tokens: sample.tokens, weight: share / tokens }));
+  return samples.map((sample) => ({ tokens: sample.tokens, from: sample.firstCounted - 1, weight: share / tokens }));
 }

@@ -1,9 +1,18 @@
 import type { Command } from "commander";
-import { codecs, compressDelta, createCodec, type DeltaReport, printReport } from "../delta/index.js";
+import { InvalidRequest } from "../core/index.js";
+import {
+  codecs,
+  compressDelta,
+  createCodec,
+  type DeltaReport,
+  type DistillationOptions,
+  printReport,
+} from "../delta/index.js";
 import { type CodecOptions, openCheckpoint } from "../formats/index.js";
 import { formatBytes } from "../util/index.js";
-import { readCalibration } from "./calibration-text.js";
+import { type CalibrationText, readCalibration } from "./calibration-text.js";
 import { untilInterrupted } from "./interrupt.js";
+import { positiveInteger } from "./options.js";
 import { ProgressLine } from "./progress.js";
 
 interface CompressFlags {
@@ -13,6 +22,7 @@ interface CompressFlags {
   readonly codec: string;
   readonly planes?: string;
   readonly calibrate?: readonly string[];
+  readonly distill?: number;
   readonly bits?: string;
   readonly rank?: string;
   readonly tensors?: true;
@@ -33,6 +43,11 @@ export function register(program: Command): void {
       "--calibrate <file...>",
       "chats (.jsonl) or text (.txt) of what it is for: takes minutes rather than seconds and loses less",
     )
+    .option(
+      "--distill <steps>",
+      "after that, train scales and norms on that text so many steps, against the fine-tune's own words",
+      positiveInteger,
+    )
     .option("--bits <number>", "bits a weight, for codecs with low-rank factors")
     .option("--rank <count>", "rank of every matrix's factors, instead of --bits")
     .option("--tensors", "report every tensor rather than groups of them")
@@ -50,6 +65,7 @@ async function compress({
   out,
   codec: name,
   calibrate,
+  distill,
   tensors,
   json,
   ...flags
@@ -60,12 +76,15 @@ async function compress({
     await using base = await openCheckpoint(basePath);
     await using tuned = await openCheckpoint(tunedPath);
     const calibration = calibrate && (await readCalibration(tuned, calibrate));
+    if (distill && !calibration) throw new InvalidRequest("distill", "--distill needs text to train on: --calibrate");
     using line = new ProgressLine(`Compressing ${tuned.name}`);
+    using training = new ProgressLine(`Distilling ${tuned.name}`);
     return await compressDelta({
       base,
       tuned,
       codec,
       ...(calibration && { calibration }),
+      ...(calibration && distill && { distillation: distillation(calibration, distill, training) }),
       out,
       signal,
       onProgress: (progress) => line.show(progress),
@@ -82,6 +101,21 @@ async function compress({
 /** The options of a codec that were given; the codec says which it has. */
 function codecOptions({ planes, bits, rank }: Pick<CompressFlags, "planes" | "bits" | "rank">): CodecOptions {
   return { ...(planes && { planes }), ...(bits && { bits }), ...(rank && { rank }) };
+}
+
+function distillation(samples: readonly CalibrationText[], steps: number, line: ProgressLine): DistillationOptions {
+  return {
+    samples,
+    steps,
+    onProgress: ({ step, heldOutLoss, secondsLeft }) => {
+      const left = secondsLeft === null ? "" : `, ${Math.ceil(secondsLeft)} s left`;
+      line.showFraction(
+        step / steps,
+        `step ${step} of ${steps}, divergence ${heldOutLoss.toFixed(5)}${left}`,
+        step === steps,
+      );
+    },
+  };
 }
 
 /** `18.0 MB instead of 269 MB, 1/15, 2.25 bits a weight, relative error 0.33` */

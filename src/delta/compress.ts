@@ -14,6 +14,7 @@ import { sha256 } from "../util/index.js";
 import type { Calibration, DeltaCodec } from "./codec.js";
 import { checkCompatible } from "./compatibility.js";
 import { Compression } from "./compression.js";
+import { type DistillationOptions, distillTensors } from "./distilled.js";
 import { EncoderPool } from "./encoder-pool.js";
 import { type Progress, ProgressMeter } from "./progress-meter.js";
 import { type DeltaReport, reportOf } from "./report.js";
@@ -26,6 +27,8 @@ export interface CompressOptions {
   readonly codec: DeltaCodec;
   /** Text that the variant will see, as its tokens; without it, every input of a layer counts the same. */
   readonly calibration?: readonly CalibrationSequence[];
+  /** Train the scales of what was compressed, and norms and biases, end to end. */
+  readonly distillation?: DistillationOptions;
   /** The folder to be made. */
   readonly out: string;
   /** Threads that encode. Default: one a core. */
@@ -110,7 +113,10 @@ async function compressTensors(
   await (calibration
     ? compressInLockstep({ tuned, calibration, compression, matrices, compress, progress, threads: lanes }, signal)
     : compressInLanes({ matrices, compress, lanes }, signal));
-  return new Map(parameters.map(({ name }) => [name, workspace.finished.get(name)!]));
+  const tensors = new Map(parameters.map(({ name }) => [name, workspace.finished.get(name)!]));
+  const { distillation } = options;
+  if (!distillation) return tensors;
+  return distillTensors(tensors, { base, tuned, compression, workspace, threads: lanes }, distillation, signal);
 }
 
 type CompressMatrix = (parameter: Parameter, signal: AbortSignal, seen?: Calibration) => Promise<DeltaTensor>;

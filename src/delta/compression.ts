@@ -11,11 +11,12 @@ import {
   type FactorBlobs,
   type FloatDType,
   type MatrixShape,
+  type PlanesTensor,
   type StoredTensor,
 } from "../formats/index.js";
 import { fromFloat32, toFloat32 } from "../ggml/index.js";
 import { assert, sha256 } from "../util/index.js";
-import type { Calibration, Factors } from "./codec.js";
+import type { Calibration, Factors, Plane } from "./codec.js";
 import { CannotCompress } from "./compatibility.js";
 import { addEncoded, readEncoded } from "./decoded.js";
 import { isUnchanged } from "./difference.js";
@@ -77,6 +78,28 @@ export class Compression {
       const planeDType = planes[0]?.dtype ?? null;
       return { ...head, kind: "planes", planeDType, planes: blobs, factors: pairs, norm, error };
     });
+  }
+
+  /** The same matrix with other planes of its kind, and what those lose. */
+  async withPlanes(tensor: PlanesTensor, planes: readonly Plane[]): Promise<DeltaTensor> {
+    const { name } = tensor;
+    const base = await readValues(this.#base, name);
+    const tuned = await readValues(this.#tuned, name);
+    const [rows, cols] = base.stored.shape as [number, number];
+    addEncoded(base.values, { planes }, { rows, cols });
+    const error = Math.sqrt(base.values.reduce((sum, value, i) => sum + (tuned.values[i]! - value) ** 2, 0));
+    const blobs: DeltaBlob[] = [];
+    for (const [index, { dtype, bytes }] of planes.entries()) {
+      blobs.push(await this.#keep(bytes, (sha256) => blobOfPlane(name, index, dtype, { rows, cols }, sha256)));
+    }
+    return { ...tensor, planes: blobs, error };
+  }
+
+  /** A norm or bias with other values. */
+  async withVector({ name, dtype, shape }: DeltaTensor, values: Float32Array): Promise<DeltaTensor> {
+    const bytes = fromFloat32(dtype, values, values.length);
+    const value = await this.#keep(bytes, (sha256) => blobOfValue(name, dtype, shape, sha256));
+    return { name, kind: "absolute", dtype, shape, value };
   }
 
   /** What the compressed model has in a matrix's place: the fine-tune's `[rows, cols]`, extra rows included. */
