@@ -56,7 +56,7 @@ async function scoreCodecs(task: string, tunedPath: string, items: readonly Scor
       await using tuned = await openCheckpoint(tunedPath);
       const out = path.join(work, title);
       const { total } = await compressDelta({ base, tuned, codec, out });
-      await record(title, task, total.bytes, { base: flags.base, variants: out }, items);
+      await record(title, task, total.residentBytes, { base: flags.base, variants: out }, items);
     }
   } finally {
     await rm(work, { recursive: true });
@@ -69,7 +69,7 @@ async function scoreVariant(task: string, items: readonly ScoredItem[]): Promise
   if (!existsSync(variant)) throw new Error(`${flags.tasks} has the task "${task}", but there is no ${variant}`);
   await scoreBase(task, items);
   await using artifact = await openDelta(variant);
-  await record("variant", task, reportOf(artifact).total.bytes, { base: flags.base, variants: variant }, items);
+  await record("variant", task, reportOf(artifact).total.residentBytes, { base: flags.base, variants: variant }, items);
 }
 
 async function scoreBase(task: string, items: readonly ScoredItem[]): Promise<void> {

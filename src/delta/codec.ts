@@ -20,6 +20,8 @@ export interface DeltaCodec {
   readonly name: string;
   /** What makes the same codec again: `createCodec(name, options)`. */
   readonly options: CodecOptions;
+  /** True where `encode` makes no planes and leaves a tensor to its exact layer, which holds any value. */
+  readonly withoutPlanes?: true;
   /**
    * Encodes `difference` (tuned − base, row-major, `rows · cols` long). A function of its arguments alone: the same
    * difference gives the same bytes on every machine. O(rows · cols).

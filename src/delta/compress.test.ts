@@ -55,7 +55,7 @@ test("spends no byte on what the fine-tune left alone", async (t) => {
     changed.map(({ name }) => name),
     [queries, norm],
   );
-  assert.ok(report.tensors.every(({ form, bytes }) => (form === "unchanged") === (bytes === 0)));
+  assert.ok(report.tensors.every(({ form, diskBytes }) => (form === "unchanged") === (diskBytes === 0)));
   await using restored = await pair.restore();
   assert.deepEqual(await read(restored, embedding), await read(pair.base, embedding));
 });
@@ -63,7 +63,7 @@ test("spends no byte on what the fine-tune left alone", async (t) => {
 test("a fine-tune that changed nothing is an empty delta", async (t) => {
   const pair = await checkpointPair(t, {}, {});
   const report = await pair.compress();
-  assert.equal(report.total.bytes, 0);
+  assert.equal(report.total.diskBytes, 0);
   assert.equal(report.total.relativeError, 0);
   await using restored = await pair.restore();
   assert.deepEqual(await read(restored, queries), await read(pair.tuned, queries));

@@ -4,7 +4,6 @@ import { join } from "node:path";
 import { elementCount, KindredError, type Parameter, parametersOf } from "../core/index.js";
 import {
   blobOfExtraRows,
-  blobOfPlane,
   blobOfValue,
   type Checkpoint,
   type DeltaBlob,
@@ -12,17 +11,23 @@ import {
   differingText,
   type ExtraRows,
   type FloatDType,
+  type OriginalFile,
   openDelta,
+  readOriginalFile,
   type StoredTensor,
+  storedBytes,
+  storePlane,
   writeDelta,
   writeFolder,
 } from "../formats/index.js";
 import { fromFloat32, toFloat32 } from "../ggml/index.js";
 import { assert, sha256 } from "../util/index.js";
 import { BlobSpool } from "./blob-spool.js";
-import type { DeltaCodec } from "./codec.js";
+import type { DeltaCodec, Plane } from "./codec.js";
 import { CannotCompress, checkCompatible } from "./compatibility.js";
 import { Encoder } from "./encoder.js";
+import { enhance } from "./enhancement.js";
+import { ExactThread } from "./exact-thread.js";
 import { type Progress, ProgressMeter } from "./progress-meter.js";
 import { type DeltaReport, reportOf } from "./report.js";
 
@@ -31,6 +36,8 @@ export interface CompressOptions {
   readonly base: Checkpoint;
   readonly tuned: Checkpoint;
   readonly codec: DeltaCodec;
+  /** Also store what restores the fine-tune bit for bit. Default: only where the codec makes no planes. */
+  readonly exact?: boolean;
   /** The folder to be made. */
   readonly out: string;
   /** Tensors that are encoded at a time, each in a thread. Default: one a core. */
@@ -61,6 +68,7 @@ export async function compressDelta(options: CompressOptions): Promise<DeltaRepo
         tensors,
         configJson: tuned.configJson,
         text: differingText(base.text, tuned.text),
+        ...(isExact(options) && (await originalOf(tuned))),
         readBlob: ({ name }) => spool.get(name),
       });
     }
@@ -78,6 +86,8 @@ class Compression {
   readonly #parameters: readonly Parameter[];
   readonly #progress: ProgressMeter;
   readonly #done = new Map<string, DeltaTensor>();
+  /** Planes of tensors that are about to be made exact. */
+  readonly #planes = new Map<string, readonly Plane[]>();
 
   constructor(options: CompressOptions, spool: BlobSpool) {
     this.#options = options;
@@ -95,9 +105,11 @@ class Compression {
     assert(threads >= 1, `${threads} threads cannot compress`);
     const lanes = Array.from({ length: threads }, async () => {
       await using encoder = new Encoder(this.#options.codec);
+      await using thread = isExact(this.#options) ? new ExactThread() : null;
       for (const parameter of waiting) {
         stop.throwIfAborted();
-        this.#done.set(parameter.name, await this.#compress(parameter, encoder, stop));
+        const tensor = await this.#compress(parameter, encoder, stop);
+        this.#done.set(parameter.name, thread ? await this.#enhance(tensor, thread, stop) : tensor);
         this.#progress.finished(parameter.name);
       }
     });
@@ -122,13 +134,21 @@ class Compression {
     }
   }
 
+  async #enhance(tensor: DeltaTensor, thread: ExactThread, signal: AbortSignal): Promise<DeltaTensor> {
+    const { base, tuned, codec } = this.#options;
+    const planes = this.#planes.get(tensor.name) ?? [];
+    this.#planes.delete(tensor.name);
+    const keep = this.#keep.bind(this);
+    return enhance(tensor, { base, tuned, planes, withoutPlanes: codec.withoutPlanes === true, thread, keep, signal });
+  }
+
   async #compressVector(name: string, base: StoredValues, tuned: StoredValues): Promise<DeltaTensor> {
     const { shape } = tuned.stored;
     this.#checkFinite(name, tuned.values);
     if (tuned.values.every((value, i) => value === base.values[i])) {
       return { name, kind: "unchanged", dtype: tuned.dtype, shape, extraRows: null };
     }
-    const bytes = fromFloat32(tuned.dtype, tuned.values, tuned.values.length);
+    const bytes = storedFrom(tuned, 0);
     const value = await this.#keep(bytes, (sha256) => blobOfValue(name, tuned.dtype, shape, sha256));
     return { name, kind: "absolute", dtype: tuned.dtype, shape, value };
   }
@@ -153,38 +173,34 @@ class Compression {
     const planeDType = first.dtype;
     const blobs: DeltaBlob[] = [];
     for (const [index, { bytes }] of planes.entries()) {
-      blobs.push(await this.#keep(bytes, (sha256) => blobOfPlane(name, index, planeDType, { rows, cols }, sha256)));
+      const { blob, stored } = storePlane(name, index, planeDType, { rows, cols }, bytes);
+      blobs.push(await this.#keep(stored, () => blob));
     }
+    if (isExact(this.#options)) this.#planes.set(name, planes);
     return { ...head, kind: "planes", planeDType, planes: blobs, norm, error };
   }
 
-  async #keepExtraRows(
-    name: string,
-    { dtype, values, stored }: StoredValues,
-    baseRows: number,
-  ): Promise<ExtraRows | null> {
-    const [rows, cols] = stored.shape as [number, number];
+  async #keepExtraRows(name: string, tuned: StoredValues, baseRows: number): Promise<ExtraRows | null> {
+    const [rows, cols] = tuned.stored.shape as [number, number];
     const count = rows - baseRows;
     if (count === 0) return null;
-    const extra = values.slice(baseRows * cols);
-    this.#checkFinite(name, extra);
-    const blob = await this.#keep(fromFloat32(dtype, extra, cols), (sha256) =>
-      blobOfExtraRows(name, dtype, { rows: count, cols }, sha256),
+    this.#checkFinite(name, tuned.values.subarray(baseRows * cols));
+    const blob = await this.#keep(storedFrom(tuned, baseRows * cols), (sha256) =>
+      blobOfExtraRows(name, tuned.dtype, { rows: count, cols }, sha256),
     );
     return { count, blob };
   }
 
   async #keep(bytes: Uint8Array, describe: (sha256: string) => DeltaBlob): Promise<DeltaBlob> {
     const blob = describe(sha256(bytes));
-    assert(
-      blob.byteLength === bytes.length,
-      `Blob ${blob.name} has ${bytes.length} bytes, expected ${blob.byteLength}`,
-    );
+    const expected = storedBytes(blob);
+    assert(expected === bytes.length, `Blob ${blob.name} has ${bytes.length} bytes, expected ${expected}`);
     await this.#spool.put(blob.name, bytes);
     return blob;
   }
 
   #checkFinite(name: string, values: Float32Array): void {
+    if (this.#options.codec.withoutPlanes) return;
     const index = values.findIndex((value) => !Number.isFinite(value));
     if (index === -1) return;
     const { base, tuned } = this.#options;
@@ -196,6 +212,8 @@ class Compression {
 interface StoredValues {
   readonly stored: StoredTensor;
   readonly values: Float32Array;
+  /** The stored bytes, which in f32 are the memory of `values`. */
+  readonly bytes: Uint8Array;
   /** The stored dtype; f16 for what was in blocks, which it holds to well below their own rounding. */
   readonly dtype: FloatDType;
 }
@@ -207,5 +225,21 @@ async function readValues(checkpoint: Checkpoint, name: string): Promise<StoredV
   await checkpoint.read(name, bytes);
   const { dtype } = stored;
   const isFloat = dtype === "f32" || dtype === "f16" || dtype === "bf16";
-  return { stored, values: toFloat32(dtype, bytes, elementCount(stored.shape)), dtype: isFloat ? dtype : "f16" };
+  const values = toFloat32(dtype, bytes, elementCount(stored.shape));
+  return { stored, values, bytes, dtype: isFloat ? dtype : "f16" };
+}
+
+/** The elements from `first` on, as they are stored or in the dtype that stands for a block type. */
+function storedFrom({ stored, values, bytes, dtype }: StoredValues, first: number): Uint8Array {
+  if (stored.dtype !== dtype) return fromFloat32(dtype, values.slice(first), values.length - first);
+  return bytes.slice((bytes.length / values.length) * first);
+}
+
+function isExact({ exact, codec }: CompressOptions): boolean {
+  return exact === true || codec.withoutPlanes === true;
+}
+
+async function originalOf(tuned: Checkpoint): Promise<{ original?: OriginalFile }> {
+  const original = await readOriginalFile(tuned);
+  return original ? { original } : {};
 }

@@ -5,4 +5,4 @@ export { type CompressOptions, compressDelta } from "./compress.js";
 export { addPlane, decodePlane } from "./planes.js";
 export type { Progress } from "./progress-meter.js";
 export { type DeltaReport, printReport, type ReportLine, reportOf } from "./report.js";
-export { type RestoreOptions, restoreCheckpoint } from "./restore.js";
+export { NotExact, type Restored, type RestoreOptions, restoreCheckpoint } from "./restore.js";

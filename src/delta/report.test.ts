@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { test } from "node:test";
-import { blobOfPlane, blobOfValue, type DeltaTensor } from "../formats/index.js";
+import { blobOfExact, blobOfPlane, blobOfValue, type DeltaTensor } from "../formats/index.js";
 import { printReport, type ReportedDelta, reportOf } from "./report.js";
 
 const sha256 = createHash("sha256").digest("hex");
@@ -31,18 +31,31 @@ test("prints a line a group, or a line a tensor", () => {
   assert.equal(
     printReport(report, { tensors: false }),
     [
-      "tensor                                 form      parameters  bytes  bits/weight   error",
-      "───────────────────────────────────────────────────────────────────────────────────────",
-      "model.layers.*.input_layernorm.weight  absolute         384  768 B        16.00  0.0000",
-      "───────────────────────────────────────────────────────────────────────────────────────",
-      "total                                                   384  768 B        16.00  0.0000",
+      "tensor                                 form      parameters   disk  resident  bits/weight   error",
+      "─────────────────────────────────────────────────────────────────────────────────────────────────",
+      "model.layers.*.input_layernorm.weight  absolute         384  768 B     768 B        16.00  0.0000",
+      "─────────────────────────────────────────────────────────────────────────────────────────────────",
+      "total                                                   384  768 B     768 B        16.00  0.0000",
     ].join("\n"),
   );
   assert.match(printReport(report, { tensors: true }), /layers\.2\.input_layernorm\.weight/);
 });
 
+test("tells what lies on disk from what is resident: planes may be coded, exact layers stay there", () => {
+  const coded = matrix("a.weight", { norm: 1, error: 1 });
+  assert.ok(coded.kind === "planes");
+  const [first, second] = coded.planes;
+  const code = { byteLength: 700, dtype: "q1_0", shape: { rows: 64, cols: 128 } } as const;
+  const layer = { sha256, blob: blobOfExact("a.weight", 3000, sha256) };
+  const planes = [{ ...first!, code }, second!];
+  const { total } = reportOf(delta([{ ...coded, planes, exact: layer }]));
+  assert.deepEqual([total.diskBytes, total.residentBytes], [700 + 1152 + 3000, 2 * 1152]);
+  assert.equal(total.form, "q1_0 × 2 + exact");
+});
+
 function line(name: string, form: string, parameters: number, bytes: number, relativeError: number) {
-  return { name, form, parameters, bytes, bitsPerWeight: (bytes * 8) / parameters, relativeError };
+  const bitsPerWeight = (bytes * 8) / parameters;
+  return { name, form, parameters, diskBytes: bytes, residentBytes: bytes, bitsPerWeight, relativeError };
 }
 
 function norm(name: string): DeltaTensor {

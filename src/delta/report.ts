@@ -1,17 +1,19 @@
 import { elementCount, tensorBytes } from "../core/index.js";
-import { blobsOf, type DeltaArtifact, type DeltaTensor } from "../formats/index.js";
+import { blobsOf, type DeltaArtifact, type DeltaTensor, servedBlobsOf, storedBytes } from "../formats/index.js";
 import { formatBytes } from "../util/index.js";
 
 /** What some parameters of a delta cost and lose. */
 export interface ReportLine {
   /** A parameter's name, or a pattern with `*` for the layer. */
   readonly name: string;
-  /** How they are stored: "unchanged", "absolute", or the planes' dtype and number, as "q1_0 × 2". */
+  /** How they are stored: "unchanged", "absolute", "exact", or the planes' dtype and number, as "q1_0 × 2", "+ exact" with it. */
   readonly form: string;
   readonly parameters: number;
-  /** Of the delta's blobs. */
-  readonly bytes: number;
-  /** `bytes` over all of these parameters, in bits. */
+  /** Of the delta's blobs as they are stored. */
+  readonly diskBytes: number;
+  /** Of those that serving reads, as it holds them. */
+  readonly residentBytes: number;
+  /** `diskBytes` over all of these parameters, in bits. */
   readonly bitsPerWeight: number;
   /** ‖Δ − Δ̂‖ / ‖Δ‖ over what is in planes; 0 where nothing is, since the rest is exact. */
   readonly relativeError: number;
@@ -54,25 +56,28 @@ export function reportOf({ name, codec, base, tensors }: ReportedDelta): DeltaRe
 /** The report as a table for a terminal; one line a group of tensors, or one a tensor. */
 export function printReport(report: DeltaReport, { tensors }: { tensors: boolean }): string {
   const lines = [...(tensors ? report.tensors : report.groups), { ...report.total, form: "" }];
-  const rows = lines.map(({ name, form, parameters, bytes, bitsPerWeight, relativeError }) => [
+  const rows = lines.map(({ name, form, parameters, diskBytes, residentBytes, bitsPerWeight, relativeError }) => [
     name,
     form,
     parameters.toLocaleString("en"),
-    formatBytes(bytes),
+    formatBytes(diskBytes),
+    formatBytes(residentBytes),
     bitsPerWeight.toFixed(2),
     relativeError.toFixed(4),
   ]);
-  return printTable(["tensor", "form", "parameters", "bytes", "bits/weight", "error"], rows);
+  return printTable(["tensor", "form", "parameters", "disk", "resident", "bits/weight", "error"], rows);
 }
 
 function lineOf(name: string, tensors: readonly DeltaTensor[]): ReportLine {
   let parameters = 0;
-  let bytes = 0;
+  let diskBytes = 0;
+  let residentBytes = 0;
   let squaredNorm = 0;
   let squaredError = 0;
   for (const tensor of tensors) {
     parameters += elementCount(tensor.shape);
-    for (const { byteLength } of blobsOf(tensor)) bytes += byteLength;
+    for (const blob of blobsOf(tensor)) diskBytes += storedBytes(blob);
+    for (const blob of servedBlobsOf(tensor)) residentBytes += blob.byteLength;
     if (tensor.kind !== "planes") continue;
     squaredNorm += tensor.norm ** 2;
     squaredError += tensor.error ** 2;
@@ -81,14 +86,17 @@ function lineOf(name: string, tensors: readonly DeltaTensor[]): ReportLine {
     name,
     form: [...new Set(tensors.map(formOf))].join(", "),
     parameters,
-    bytes,
-    bitsPerWeight: (bytes * 8) / parameters,
+    diskBytes,
+    residentBytes,
+    bitsPerWeight: (diskBytes * 8) / parameters,
     relativeError: squaredNorm === 0 ? 0 : Math.sqrt(squaredError / squaredNorm),
   };
 }
 
 function formOf(tensor: DeltaTensor): string {
-  return tensor.kind === "planes" ? `${tensor.planeDType} × ${tensor.planes.length}` : tensor.kind;
+  if (tensor.kind === "absolute" || tensor.kind === "exact") return tensor.kind;
+  const form = tensor.kind === "planes" ? `${tensor.planeDType} × ${tensor.planes.length}` : tensor.kind;
+  return tensor.exact?.blob ? `${form} + exact` : form;
 }
 
 /** Columns as wide as their widest cell; the first two read from the left, numbers from the right. */

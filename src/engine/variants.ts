@@ -37,6 +37,18 @@ export class BlueprintMismatch extends KindredError {
   }
 }
 
+/** An artifact that restores a fine-tune bit for bit and holds nothing to compute with. */
+export class OnlyExact extends KindredError {
+  constructor(variant: string) {
+    super(
+      "only_exact",
+      422,
+      `Cannot serve variant ${variant}: its artifact only restores the fine-tune; compress it with planes, such as --codec sign --exact, to have both`,
+      { details: { variant } },
+    );
+  }
+}
+
 /** Opens every artifact against the base. One that does not fit is refused and the others go on. */
 export async function openVariants(
   sources: EngineOptions["variants"],
@@ -59,6 +71,7 @@ async function openVariant(name: string, path: string, base: Checkpoint): Promis
   try {
     await checkBase(artifact, base);
     checkBlueprint(name, artifact.config, base.config);
+    if ([...artifact.tensors.values()].some(({ kind }) => kind === "exact")) throw new OnlyExact(name);
   } catch (error) {
     await artifact[Symbol.asyncDispose]();
     throw error;

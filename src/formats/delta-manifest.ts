@@ -9,23 +9,34 @@
 //   totals     { parameters, bytes }                   elements of the variant; bytes of all blobs
 //   checksum   SHA-256 of this object without this field, printed as compact JSON
 //
-//   record     { kind: "unchanged", dtype, shape, extraRows? }
+//   original?  { sha256, header }                      of the fine-tune's model.safetensors: exact layers restore the file itself
+//
+//   record     { kind: "unchanged", dtype, shape, exact?, extraRows? }
 //              { kind: "absolute", dtype, shape, sha256 }
-//              { kind: "planes", dtype, shape, planes: { dtype, sha256: [one a plane] }, norm, error, extraRows? }
+//              { kind: "planes", dtype, shape, planes: { dtype, sha256: [one a plane], coded?: [one a plane] }, norm, error,
+//                exact?, extraRows? }
+//              { kind: "exact", dtype, shape, exact, extraRows? }
+//   coded      bytes of the stored form where that is not the plane as it is, else null
+//   exact      { sha256, blob?: { bytes, sha256 } }    of the whole tensor; of what turns the reference into it
 //   extraRows  { count, sha256 }
 
 import { InvalidFile } from "../core/index.js";
 import { isRecord, sha256 } from "../util/index.js";
 import { wrongField } from "./config-fields.js";
 import {
+  blobOfExact,
   blobOfExtraRows,
   blobOfPlane,
   blobOfValue,
   blobsOf,
+  type DeltaBlob,
   type DeltaTensor,
+  type ExactLayer,
   type ExtraRows,
   type FloatDType,
+  type MatrixShape,
   type PlaneDType,
+  storedBytes,
 } from "./delta-tensor.js";
 
 const FORMAT = "kindred-delta";
@@ -44,20 +55,30 @@ export interface DeltaManifest {
   readonly tensors: ReadonlyMap<string, DeltaTensor>;
   /** SHA-256 (hex) of each file beside it, by file name. */
   readonly files: ReadonlyMap<string, string>;
+  /** The file that the exact layers restore, where it is known how it began. */
+  readonly original?: OriginalFile;
 }
 
-/** Elements of all parameters of a variant, and bytes of all blobs that describe it. */
+/** A model.safetensors as it was: its tensors' bytes after this header give the file again. */
+export interface OriginalFile {
+  /** Of the whole file, in hex. */
+  readonly sha256: string;
+  /** The JSON header as it stands in the file, its padding included. */
+  readonly header: string;
+}
+
+/** Elements of all parameters of a variant, and bytes that its blobs take in the file, before filling up. */
 export function totalsOf(tensors: Iterable<DeltaTensor>): { readonly parameters: number; readonly bytes: number } {
   let parameters = 0;
   let bytes = 0;
   for (const tensor of tensors) {
     parameters += tensor.shape.reduce((product, extent) => product * extent, 1);
-    for (const { byteLength } of blobsOf(tensor)) bytes += byteLength;
+    for (const blob of blobsOf(tensor)) bytes += storedBytes(blob);
   }
   return { parameters, bytes };
 }
 
-export function printManifest({ codec, base, tensors, files }: DeltaManifest): string {
+export function printManifest({ codec, base, tensors, files, original }: DeltaManifest): string {
   const content = {
     format: FORMAT,
     version: VERSION,
@@ -66,6 +87,7 @@ export function printManifest({ codec, base, tensors, files }: DeltaManifest): s
     tensors: Object.fromEntries([...tensors.values()].map((tensor) => [tensor.name, printTensor(tensor)])),
     files: Object.fromEntries(files),
     totals: totalsOf(tensors.values()),
+    ...(original && { original }),
   };
   return `${JSON.stringify({ ...content, checksum: checksumOf(content) }, null, 1)}\n`;
 }
@@ -104,6 +126,7 @@ export function parseManifest(path: string, text: string): DeltaManifest {
     base: { name: base.text("name"), fingerprint: base.digest("fingerprint") },
     tensors,
     files: parseFiles(root.record("files")),
+    ...(root.json.original !== undefined && { original: parseOriginal(root.record("original")) }),
   };
 }
 
@@ -113,20 +136,33 @@ function printTensor(tensor: DeltaTensor): Json {
   const extraRows = tensor.extraRows
     ? { extraRows: { count: tensor.extraRows.count, sha256: tensor.extraRows.blob.sha256 } }
     : {};
-  if (kind === "unchanged") return { kind, dtype, shape, ...extraRows };
-  const planes = { dtype: tensor.planeDType, sha256: tensor.planes.map(({ sha256 }) => sha256) };
-  return { kind, dtype, shape, planes, norm: tensor.norm, error: tensor.error, ...extraRows };
+  const exact = tensor.exact ? { exact: printExact(tensor.exact) } : {};
+  if (kind !== "planes") return { kind, dtype, shape, ...exact, ...extraRows };
+  const coded = tensor.planes.some(({ code }) => code)
+    ? { coded: tensor.planes.map(({ code }) => code?.byteLength ?? null) }
+    : {};
+  const planes = { dtype: tensor.planeDType, sha256: tensor.planes.map(({ sha256 }) => sha256), ...coded };
+  return { kind, dtype, shape, planes, norm: tensor.norm, error: tensor.error, ...exact, ...extraRows };
+}
+
+function printExact({ sha256, blob }: ExactLayer): Json {
+  return { sha256, ...(blob && { blob: { bytes: blob.byteLength, sha256: blob.sha256 } }) };
 }
 
 function parseTensor(name: string, fields: Fields): DeltaTensor {
-  const kind = fields.oneOf("kind", ["unchanged", "absolute", "planes"]);
+  const kind = fields.oneOf("kind", ["unchanged", "absolute", "planes", "exact"]);
   const dtype = fields.oneOf("dtype", ["f32", "f16", "bf16"]);
   const shape = fields.shape("shape");
   if (kind === "absolute") {
     return { name, kind, dtype, shape, value: blobOfValue(name, dtype, shape, fields.digest("sha256")) };
   }
   const extraRows = parseExtraRows(name, dtype, shape, fields);
-  if (kind === "unchanged") return { name, kind, dtype, shape, extraRows };
+  const exact = fields.json.exact === undefined ? undefined : parseExact(name, fields.record("exact"));
+  if (kind === "unchanged") return { name, kind, dtype, shape, extraRows, ...(exact && { exact }) };
+  if (kind === "exact") {
+    if (!exact) throw fields.wrong("exact", "what makes it exact");
+    return { name, kind, dtype, shape, extraRows, exact };
+  }
 
   const [rows, cols] = shape;
   if (shape.length !== 2 || rows === undefined || cols === undefined)
@@ -140,11 +176,40 @@ function parseTensor(name: string, fields: Fields): DeltaTensor {
     dtype,
     shape,
     planeDType,
-    planes: planes.digests("sha256").map((sha256, index) => blobOfPlane(name, index, planeDType, covered, sha256)),
+    planes: parsePlanes(name, planeDType, covered, planes),
     extraRows,
     norm: fields.magnitude("norm"),
     error: fields.magnitude("error"),
+    ...(exact && { exact }),
   };
+}
+
+function parsePlanes(name: string, dtype: PlaneDType, shape: MatrixShape, fields: Fields): readonly DeltaBlob[] {
+  const digests = fields.digests("sha256");
+  const { coded } = fields.json;
+  if (coded !== undefined && !(Array.isArray(coded) && coded.length === digests.length))
+    throw fields.wrong("coded", "a list of byte lengths or null, one for each plane");
+  return digests.map((sha256, index) => {
+    const plain = blobOfPlane(name, index, dtype, shape, sha256);
+    const byteLength: unknown = coded?.[index] ?? null;
+    if (byteLength === null) return plain;
+    if (!isExtent(byteLength) || byteLength >= plain.byteLength)
+      throw fields.wrong("coded", `byte lengths below the plane's, which are ${plain.byteLength}, or null`);
+    return { ...plain, code: { byteLength, dtype, shape } };
+  });
+}
+
+function parseExact(name: string, fields: Fields): ExactLayer {
+  const sha256 = fields.digest("sha256");
+  if (fields.json.blob === undefined) return { sha256, blob: null };
+  const blob = fields.record("blob");
+  const { bytes } = blob.json;
+  if (!isExtent(bytes)) throw blob.wrong("bytes", "a number of bytes");
+  return { sha256, blob: blobOfExact(name, bytes, blob.digest("sha256")) };
+}
+
+function parseOriginal(fields: Fields): OriginalFile {
+  return { sha256: fields.digest("sha256"), header: fields.text("header") };
 }
 
 function parseExtraRows(name: string, dtype: FloatDType, shape: readonly number[], parent: Fields): ExtraRows | null {

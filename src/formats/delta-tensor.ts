@@ -11,15 +11,34 @@ export type PlaneDType = "q1_0" | "tq1_0" | "f16";
 export interface DeltaBlob {
   /** Its name in delta.safetensors. */
   readonly name: string;
+  /** As a reader gets it. */
   readonly byteLength: number;
-  /** SHA-256 of the bytes, in hex. */
+  /** SHA-256 of the bytes as they are stored, in hex: damage is found before anything is decoded. */
   readonly sha256: string;
+  /** Where the file has a shorter form, which plane-code.ts turns into the bytes. */
+  readonly code?: PlaneCodeForm;
+}
+
+/** The stored form of a plane that is coded, and what decoding needs to know. */
+export interface PlaneCodeForm {
+  /** In the file. */
+  readonly byteLength: number;
+  readonly dtype: PlaneDType;
+  readonly shape: MatrixShape;
 }
 
 /** Vocabulary rows that the variant has beyond the base's, whole, in the tensor's dtype. */
 export interface ExtraRows {
   readonly count: number;
   readonly blob: DeltaBlob;
+}
+
+/** What turns a reference into the fine-tune's tensor, bit for bit. The reference is what is restored without this layer. */
+export interface ExactLayer {
+  /** SHA-256 of the fine-tune's tensor, extra rows included, in hex. */
+  readonly sha256: string;
+  /** Null where the reference has these bits already. */
+  readonly blob: DeltaBlob | null;
 }
 
 interface AnyDeltaTensor {
@@ -34,6 +53,7 @@ interface AnyDeltaTensor {
 export interface UnchangedTensor extends AnyDeltaTensor {
   readonly kind: "unchanged";
   readonly extraRows: ExtraRows | null;
+  readonly exact?: ExactLayer;
 }
 
 /** The variant's own values in place of the base's: norms and biases. */
@@ -52,10 +72,18 @@ export interface PlanesTensor extends AnyDeltaTensor {
   /** ‖Δ‖, the Frobenius norm of what was encoded, and ‖Δ − Δ̂‖, that of what the planes miss. */
   readonly norm: number;
   readonly error: number;
+  readonly exact?: ExactLayer;
+}
+
+/** The base's values, turned into the variant's by an exact layer alone: to be restored, not to be served. */
+export interface ExactTensor extends AnyDeltaTensor {
+  readonly kind: "exact";
+  readonly extraRows: ExtraRows | null;
+  readonly exact: ExactLayer;
 }
 
 /** How a variant's parameter follows from the base's. */
-export type DeltaTensor = UnchangedTensor | AbsoluteTensor | PlanesTensor;
+export type DeltaTensor = UnchangedTensor | AbsoluteTensor | PlanesTensor | ExactTensor;
 
 /** Rows and columns of a weight matrix, row-major: `[out, in]`, or `[vocabulary, hidden]` for embeddings and heads. */
 export interface MatrixShape {
@@ -74,7 +102,7 @@ export function planeBytes(dtype: DType, { rows, cols }: MatrixShape): number {
 }
 
 /** The shape of the base's tensor: the variant's without its extra rows. */
-export function baseShape({ shape, extraRows }: PlanesTensor | UnchangedTensor): readonly number[] {
+export function baseShape({ shape, extraRows }: Exclude<DeltaTensor, AbsoluteTensor>): readonly number[] {
   return extraRows ? [shape[0]! - extraRows.count, shape[1]!] : shape;
 }
 
@@ -108,14 +136,29 @@ export function blobOfExtraRows(
   return { name: `${name}.extra_rows`, byteLength: tensorBytes(dtype, [rows, cols]), sha256 };
 }
 
-/** A tensor's blobs: whole values and extra rows first, then planes. */
+export function blobOfExact(name: string, byteLength: number, sha256: string): DeltaBlob {
+  return { name: `${name}.exact`, byteLength, sha256 };
+}
+
+/** Bytes that a blob takes in the file, before filling up. */
+export function storedBytes({ byteLength, code }: DeltaBlob): number {
+  return code?.byteLength ?? byteLength;
+}
+
+/** A tensor's blobs: whole values and extra rows first, then planes, then what makes it exact. */
 export function blobsOf(tensor: DeltaTensor): readonly DeltaBlob[] {
+  return [...servedBlobsOf(tensor), ...exactBlobsOf(tensor)];
+}
+
+/** Those of a tensor's blobs that serving it reads. */
+export function servedBlobsOf(tensor: DeltaTensor): readonly DeltaBlob[] {
   return [...wholeBlobsOf(tensor), ...planesOf(tensor)];
 }
 
 /**
  * Every blob in the order in which it is stored and wanted: whole values and extra rows of all tensors, without which
- * nothing can be served, then plane 1 of every tensor, then plane 2, and so on.
+ * nothing can be served, then plane 1 of every tensor, then plane 2, and so on; last the exact layers, which serving does
+ * not read.
  */
 export function blobsInOrder(tensors: Iterable<DeltaTensor>): readonly DeltaBlob[] {
   const all = [...tensors];
@@ -123,7 +166,7 @@ export function blobsInOrder(tensors: Iterable<DeltaTensor>): readonly DeltaBlob
   const byPlane = Array.from({ length: planesMax }, (_, plane) =>
     all.flatMap((tensor) => planesOf(tensor).slice(plane, plane + 1)),
   );
-  return [...all.flatMap(wholeBlobsOf), ...byPlane.flat()];
+  return [...all.flatMap(wholeBlobsOf), ...byPlane.flat(), ...all.flatMap(exactBlobsOf)];
 }
 
 function wholeBlobsOf(tensor: DeltaTensor): readonly DeltaBlob[] {
@@ -133,4 +176,9 @@ function wholeBlobsOf(tensor: DeltaTensor): readonly DeltaBlob[] {
 
 function planesOf(tensor: DeltaTensor): readonly DeltaBlob[] {
   return tensor.kind === "planes" ? tensor.planes : [];
+}
+
+function exactBlobsOf(tensor: DeltaTensor): readonly DeltaBlob[] {
+  if (tensor.kind === "absolute" || !tensor.exact?.blob) return [];
+  return [tensor.exact.blob];
 }

@@ -1,0 +1,277 @@
+// A plane in fewer bytes than ggml's blocks take: what says nothing, such as the padding of rows, costs nothing then.
+//
+// Every byte of a plane belongs to a context, by its place in its block and its row:
+//
+//   0            bytes of codes, in blocks that are full
+//   1, 2         the lower and the upper byte of a scale, in blocks that are full
+//   3 + p        byte p of the last block of a row, where columns do not fill it
+//
+// and a context has one of three forms: RAW, its bytes as they are; OWN, coded with a distribution of its own; CODES, coded
+// with that of context 0. Rows follow each other in parts, as many whole rows as have up to 65536 coded bytes, at least one.
+//
+//   0             4             4 + n
+//   ┌─────────────┬─────────────┬────────┬────────┬──── ─┬────────────────────────────┐
+//   │ n, u32      │ header      │ part 0 │ part 1 │ …    │ raw bytes of all rows      │
+//   └─────────────┴─────────────┴────────┴────────┴──── ─┴────────────────────────────┘
+//
+// Parts are symbols as entropy/rans.ts draws them. The header is bits (entropy/bits.ts): for each context its form, 2; the
+// distributions of the OWN contexts in order; the words of each part in gamma code.
+
+import { setImmediate } from "node:timers/promises";
+import { dtypes, rowBytes } from "../core/index.js";
+import {
+  BitReader,
+  BitWriter,
+  CorruptCode,
+  entropyBits,
+  SYMBOLS_MAX,
+  SymbolDecoder,
+  SymbolEncoder,
+  SymbolModel,
+} from "../entropy/index.js";
+import { assert, sha256 } from "../util/index.js";
+import {
+  blobOfPlane,
+  type DeltaBlob,
+  type MatrixShape,
+  type PlaneCodeForm,
+  type PlaneDType,
+  paddedCols,
+} from "./delta-tensor.js";
+
+/** A plane is stored coded where that saves at least this part of it; below, it is not worth the time to decode it. */
+export const CODE_SAVING_MIN = 0.05;
+
+/** Where the two bytes of a scale lie in a block; its other bytes are codes. */
+const scaleOffsets: Readonly<Record<PlaneDType, number>> = { q1_0: 0, tq1_0: 52, f16: 0 };
+
+const forms = ["raw", "own", "codes"] as const;
+type Form = (typeof forms)[number];
+
+const PART_SYMBOLS = 1 << 16;
+const FULL_CONTEXTS = 3;
+/** Between so many parts, others get their turn. */
+const PARTS_A_TURN = 8;
+
+/** A plane as it is to be stored, plain or coded, and the blob that says so. */
+export function storePlane(
+  name: string,
+  index: number,
+  dtype: PlaneDType,
+  shape: MatrixShape,
+  bytes: Uint8Array,
+): { readonly blob: DeltaBlob; readonly stored: Uint8Array } {
+  const stored = encodePlaneCode(dtype, shape, bytes) ?? bytes;
+  const plain = blobOfPlane(name, index, dtype, shape, sha256(stored));
+  if (stored === bytes) return { blob: plain, stored };
+  return { blob: { ...plain, code: { byteLength: stored.length, dtype, shape } }, stored };
+}
+
+/** The coded form of a plane; null where it saves less than {@link CODE_SAVING_MIN}. */
+export function encodePlaneCode(dtype: PlaneDType, shape: MatrixShape, bytes: Uint8Array): Uint8Array | null {
+  const contexts = rowContexts(dtype, shape.cols);
+  const counts = countBytes(bytes, contexts);
+  const chosen = chooseForms(counts);
+  const layout = new RowLayout(contexts, chosen);
+  const byteMax = Math.floor(bytes.length * (1 - CODE_SAVING_MIN));
+  if (layout.raw.length * shape.rows > byteMax) return null;
+
+  const model = SymbolModel.fit(ownCounts(counts, chosen));
+  const encoder = new SymbolEncoder(model);
+  const writer = new BitWriter();
+  for (const form of chosen) writer.write(forms.indexOf(form), 2);
+  model.write(writer);
+  const parts: Uint8Array[] = [];
+  for (const { firstRow, rows } of layout.parts(shape.rows)) {
+    const part = encoder.encode(
+      layout.gather(bytes, firstRow, rows),
+      layout.contextsOf(rows),
+      layout.coded.length * rows,
+    );
+    writer.writeGamma(part.length / 4);
+    parts.push(part);
+  }
+  const header = writer.finish();
+  const code = new Uint8Array(
+    4 + header.length + parts.reduce((sum, { length }) => sum + length, 0) + layout.raw.length * shape.rows,
+  );
+  if (code.length > byteMax) return null;
+  new DataView(code.buffer).setUint32(0, header.length, true);
+  let at = 4;
+  for (const part of [header, ...parts]) {
+    code.set(part, at);
+    at += part.length;
+  }
+  for (let row = 0; row < shape.rows; row++) {
+    for (const place of layout.raw) code[at++] = bytes[row * contexts.length + place]!;
+  }
+  return code;
+}
+
+/**
+ * Decodes what {@link encodePlaneCode} wrote into `into`, the whole plane. Lets others take turns.
+ *
+ * @throws {CorruptCode} if it is no code of such a plane
+ */
+export async function decodePlaneCode(
+  { dtype, shape }: PlaneCodeForm,
+  code: Uint8Array,
+  into: Uint8Array,
+): Promise<void> {
+  const contexts = rowContexts(dtype, shape.cols);
+  assert(into.length === contexts.length * shape.rows, `A plane of ${into.length} bytes is not what is coded`);
+  if (code.length < 4) throw new CorruptCode("it has no header");
+  const headerBytes = new DataView(code.buffer, code.byteOffset).getUint32(0, true);
+  if (4 + headerBytes > code.length) throw new CorruptCode("its header is cut off");
+  const reader = new BitReader(code.subarray(4, 4 + headerBytes));
+  const chosen = Array.from({ length: contextCount(contexts) }, (_, context) => parseForm(reader.read(2), context));
+  if (chosen[0] !== "own" && chosen.includes("codes")) throw new CorruptCode("its codes have no distribution to share");
+  const layout = new RowLayout(contexts, chosen);
+  const decoder = new SymbolDecoder(SymbolModel.read(reader, Math.max(1, layout.ownContexts)));
+
+  let at = 4 + headerBytes;
+  for (const [index, { firstRow, rows }] of layout.parts(shape.rows).entries()) {
+    if (index % PARTS_A_TURN === PARTS_A_TURN - 1) await setImmediate();
+    const end = at + reader.readGamma() * 4;
+    if (end > code.length) throw new CorruptCode("its parts are cut off");
+    const symbols = new Uint8Array(layout.coded.length * rows);
+    decoder.decode(code.subarray(at, end), layout.contextsOf(rows), symbols, symbols.length);
+    layout.scatter(symbols, into, firstRow, rows);
+    at = end;
+  }
+  if (code.length - at !== layout.raw.length * shape.rows) throw new CorruptCode("its raw bytes are cut off");
+  for (let row = 0; row < shape.rows; row++) {
+    for (const place of layout.raw) into[row * contexts.length + place] = code[at++]!;
+  }
+}
+
+/** Which bytes of a row are coded, in which context of the model, and which are raw: the same in every row. */
+class RowLayout {
+  /** Places in a row. */
+  readonly coded: Uint32Array;
+  readonly raw: Uint32Array;
+  /** How many contexts have a distribution of their own. */
+  readonly ownContexts: number;
+  readonly #rowBytes: number;
+  readonly #partRows: number;
+  /** For the coded bytes of as many rows as a part has, the model's context. */
+  readonly #contexts: Uint8Array;
+
+  constructor(contexts: Uint8Array, chosen: readonly Form[]) {
+    const places = Uint32Array.from(contexts.keys());
+    this.coded = places.filter((place) => chosen[contexts[place]!] !== "raw");
+    this.raw = places.filter((place) => chosen[contexts[place]!] === "raw");
+    this.#rowBytes = contexts.length;
+    const own = chosen.flatMap((form, context) => (form === "own" ? [context] : []));
+    this.ownContexts = own.length;
+    this.#partRows = Math.max(1, Math.floor(PART_SYMBOLS / Math.max(1, this.coded.length)));
+    const ofRow = Uint8Array.from(this.coded, (place) => {
+      const context = contexts[place]!;
+      return own.indexOf(chosen[context] === "codes" ? 0 : context);
+    });
+    this.#contexts = new Uint8Array(ofRow.length * this.#partRows);
+    for (let row = 0; row < this.#partRows; row++) this.#contexts.set(ofRow, row * ofRow.length);
+  }
+
+  /** What rows the parts of a plane are; none where nothing is coded. */
+  parts(rows: number): readonly { readonly firstRow: number; readonly rows: number }[] {
+    if (this.coded.length === 0) return [];
+    return Array.from({ length: Math.ceil(rows / this.#partRows) }, (_, part) => {
+      const firstRow = part * this.#partRows;
+      return { firstRow, rows: Math.min(this.#partRows, rows - firstRow) };
+    });
+  }
+
+  contextsOf(rows: number): Uint8Array {
+    return this.#contexts.subarray(0, rows * this.coded.length);
+  }
+
+  gather(plane: Uint8Array, firstRow: number, rows: number): Uint8Array {
+    const { coded } = this;
+    const symbols = new Uint8Array(coded.length * rows);
+    let at = 0;
+    for (let row = firstRow; row < firstRow + rows; row++) {
+      const start = row * this.#rowBytes;
+      for (let i = 0; i < coded.length; i++) symbols[at++] = plane[start + coded[i]!]!;
+    }
+    return symbols;
+  }
+
+  scatter(symbols: Uint8Array, plane: Uint8Array, firstRow: number, rows: number): void {
+    const { coded } = this;
+    let at = 0;
+    for (let row = firstRow; row < firstRow + rows; row++) {
+      const start = row * this.#rowBytes;
+      for (let i = 0; i < coded.length; i++) plane[start + coded[i]!] = symbols[at++]!;
+    }
+  }
+}
+
+/** The context of each byte of a row. */
+function rowContexts(dtype: PlaneDType, cols: number): Uint8Array {
+  const { blockSize, blockBytes } = dtypes[dtype];
+  const contexts = new Uint8Array(rowBytes(dtype, paddedCols(dtype, cols)));
+  const fullBlocks = Math.floor(cols / blockSize);
+  for (let place = 0; place < contexts.length; place++) {
+    const inBlock = place % blockBytes;
+    const inScale = inBlock - scaleOffsets[dtype];
+    if (place >= fullBlocks * blockBytes) contexts[place] = FULL_CONTEXTS + inBlock;
+    else if (inScale === 0 || inScale === 1) contexts[place] = 1 + inScale;
+  }
+  return contexts;
+}
+
+function contextCount(contexts: Uint8Array): number {
+  return Math.max(FULL_CONTEXTS, contexts.at(-1)! + 1);
+}
+
+/** How often each byte comes in each context. */
+function countBytes(bytes: Uint8Array, contexts: Uint8Array): readonly Uint32Array[] {
+  const counts = Array.from({ length: contextCount(contexts) }, () => new Uint32Array(SYMBOLS_MAX));
+  const ofPlace = Array.from(contexts, (context) => counts[context]!);
+  for (let row = 0; row < bytes.length; row += contexts.length) {
+    for (let place = 0; place < contexts.length; place++) ofPlace[place]![bytes[row + place]!]! += 1;
+  }
+  return counts;
+}
+
+/** The form of each context that takes the fewest bits, its distribution included. */
+function chooseForms(counts: readonly Uint32Array[]): readonly Form[] {
+  const rawBits = (context: number) => 8 * counts[context]!.reduce((sum, count) => sum + count, 0);
+  const codes = counts[0]!;
+  const codesOwn = costOf(codes) < rawBits(0);
+  return counts.map((own, context) => {
+    const ownBits = costOf(own);
+    if (context === 0) return codesOwn ? "own" : "raw";
+    const sharedBits = codesOwn ? entropyBits(codes.map((count, i) => count + own[i]!)) - entropyBits(codes) : Infinity;
+    const least = Math.min(rawBits(context), ownBits, sharedBits);
+    return least === rawBits(context) ? "raw" : least === ownBits ? "own" : "codes";
+  });
+}
+
+/** Bits of bytes that come so often, with the distribution that codes them. */
+function costOf(counts: Uint32Array): number {
+  const model = SymbolModel.fit(counts);
+  const writer = new BitWriter();
+  model.write(writer);
+  return model.bitsFor(counts) + writer.finish().length * 8;
+}
+
+/** The counts of OWN contexts, those that share a distribution put together; one that stays empty where there are none. */
+function ownCounts(counts: readonly Uint32Array[], chosen: readonly Form[]): Uint32Array {
+  const codes = counts[0]!.slice();
+  for (const [context, form] of chosen.entries()) {
+    if (form === "codes") for (let i = 0; i < SYMBOLS_MAX; i++) codes[i]! += counts[context]![i]!;
+  }
+  const own = chosen.flatMap((form, context) => (form === "own" ? [context === 0 ? codes : counts[context]!] : []));
+  const all = new Uint32Array(Math.max(1, own.length) * SYMBOLS_MAX);
+  for (const [index, row] of own.entries()) all.set(row, index * SYMBOLS_MAX);
+  return all;
+}
+
+function parseForm(code: number, context: number): Form {
+  const form = forms[code];
+  if (!form || (context === 0 && form === "codes"))
+    throw new CorruptCode(`context ${context} of it has no form ${code}`);
+  return form;
+}
