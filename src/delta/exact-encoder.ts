@@ -99,7 +99,9 @@ class TensorEncoder {
     const withoutZeros = counts.slice();
     for (let i = 0; i < withoutZeros.length; i += SYMBOLS_MAX) withoutZeros[i] = 0;
     const denseBits = bitsOf(counts);
-    const sparseBits = bitsOf(withoutZeros) + bitsOf(gaps);
+    // Two symbols an event: beyond half of the elements, SPARSE has more of them than DENSE and is never worth its time.
+    const isSparse = chunk.events * 2 <= chunk.length;
+    const sparseBits = isSparse ? bitsOf(withoutZeros) + bitsOf(gaps) : Number.POSITIVE_INFINITY;
     if (Math.min(denseBits, sparseBits) >= this.#part(this.#tuned, index).byteLength * 8) return "raw";
     if (sparseBits < denseBits) {
       addInto(this.#counts.sparse, withoutZeros);

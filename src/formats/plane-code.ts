@@ -6,8 +6,8 @@
 //   1, 2         the lower and the upper byte of a scale, in blocks that are full
 //   3 + p        byte p of the last block of a row, where columns do not fill it
 //
-// and a context has one of three forms: RAW, its bytes as they are; OWN, coded with a distribution of its own; CODES, coded
-// with that of context 0. Rows follow each other in parts, as many whole rows as have up to 65536 coded bytes, at least one.
+// and a context has one of four forms: RAW, its bytes as they are; OWN, coded with a distribution of its own; CODES, coded
+// with that of context 0; BEFORE, coded with that of the last OWN context before it. Rows follow each other in parts, as many whole rows as have up to 65536 coded bytes, at least one.
 //
 //   0             4             4 + n
 //   ┌─────────────┬─────────────┬────────┬────────┬──── ─┬────────────────────────────┐
@@ -45,7 +45,7 @@ export const CODE_SAVING_MIN = 0.05;
 /** Where the two bytes of a scale lie in a block; its other bytes are codes. */
 const scaleOffsets: Readonly<Record<PlaneDType, number>> = { q1_0: 0, tq1_0: 52, f16: 0 };
 
-const forms = ["raw", "own", "codes"] as const;
+const forms = ["raw", "own", "codes", "before"] as const;
 type Form = (typeof forms)[number];
 
 const PART_SYMBOLS = 1 << 16;
@@ -76,7 +76,7 @@ export function encodePlaneCode(dtype: PlaneDType, shape: MatrixShape, bytes: Ui
   const byteMax = Math.floor(bytes.length * (1 - CODE_SAVING_MIN));
   if (layout.raw.length * shape.rows > byteMax) return null;
 
-  const model = SymbolModel.fit(ownCounts(counts, chosen));
+  const model = SymbolModel.fit(countsOfDistributions(counts, chosen));
   const encoder = new SymbolEncoder(model);
   const writer = new BitWriter();
   for (const form of chosen) writer.write(forms.indexOf(form), 2);
@@ -124,8 +124,7 @@ export async function decodePlaneCode(
   const headerBytes = new DataView(code.buffer, code.byteOffset).getUint32(0, true);
   if (4 + headerBytes > code.length) throw new CorruptCode("its header is cut off");
   const reader = new BitReader(code.subarray(4, 4 + headerBytes));
-  const chosen = Array.from({ length: contextCount(contexts) }, (_, context) => parseForm(reader.read(2), context));
-  if (chosen[0] !== "own" && chosen.includes("codes")) throw new CorruptCode("its codes have no distribution to share");
+  const chosen = Array.from({ length: contextCount(contexts) }, () => forms[reader.read(2)]!);
   const layout = new RowLayout(contexts, chosen);
   const decoder = new SymbolDecoder(SymbolModel.read(reader, Math.max(1, layout.ownContexts)));
 
@@ -162,13 +161,10 @@ class RowLayout {
     this.coded = places.filter((place) => chosen[contexts[place]!] !== "raw");
     this.raw = places.filter((place) => chosen[contexts[place]!] === "raw");
     this.#rowBytes = contexts.length;
-    const own = chosen.flatMap((form, context) => (form === "own" ? [context] : []));
-    this.ownContexts = own.length;
+    const distributions = distributionsOf(chosen);
+    this.ownContexts = chosen.filter((form) => form === "own").length;
     this.#partRows = Math.max(1, Math.floor(PART_SYMBOLS / Math.max(1, this.coded.length)));
-    const ofRow = Uint8Array.from(this.coded, (place) => {
-      const context = contexts[place]!;
-      return own.indexOf(chosen[context] === "codes" ? 0 : context);
-    });
+    const ofRow = Uint8Array.from(this.coded, (place) => distributions[contexts[place]!]!);
     this.#contexts = new Uint8Array(ofRow.length * this.#partRows);
     for (let row = 0; row < this.#partRows; row++) this.#contexts.set(ofRow, row * ofRow.length);
   }
@@ -237,15 +233,42 @@ function countBytes(bytes: Uint8Array, contexts: Uint8Array): readonly Uint32Arr
 
 /** The form of each context that takes the fewest bits, its distribution included. */
 function chooseForms(counts: readonly Uint32Array[]): readonly Form[] {
-  const rawBits = (context: number) => 8 * counts[context]!.reduce((sum, count) => sum + count, 0);
-  const codes = counts[0]!;
-  const codesOwn = costOf(codes) < rawBits(0);
-  return counts.map((own, context) => {
-    const ownBits = costOf(own);
-    if (context === 0) return codesOwn ? "own" : "raw";
-    const sharedBits = codesOwn ? entropyBits(codes.map((count, i) => count + own[i]!)) - entropyBits(codes) : Infinity;
-    const least = Math.min(rawBits(context), ownBits, sharedBits);
-    return least === rawBits(context) ? "raw" : least === ownBits ? "own" : "codes";
+  const chosen: Form[] = [];
+  let codes: Uint32Array | undefined;
+  let before: Uint32Array | undefined;
+  for (const [context, own] of counts.entries()) {
+    const bits: Record<Form, number> = {
+      raw: 8 * own.reduce((sum, count) => sum + count, 0),
+      own: costOf(own),
+      codes: codes ? addedBits(codes, own) : Number.POSITIVE_INFINITY,
+      before: before ? addedBits(before, own) : Number.POSITIVE_INFINITY,
+    };
+    const form = forms.reduce((least, other) => (bits[other] < bits[least] ? other : least));
+    chosen.push(form);
+    if (form === "own") before = own.slice();
+    else if (form === "before") for (const [i, count] of own.entries()) before![i]! += count;
+    if (context === 0 && form === "own") codes = own;
+  }
+  return chosen;
+}
+
+/** What `own` adds to a distribution that it shares. */
+function addedBits(shared: Uint32Array, own: Uint32Array): number {
+  return entropyBits(shared.map((count, i) => count + own[i]!)) - entropyBits(shared);
+}
+
+/**
+ * The number of each context's distribution among those of OWN contexts; 0 for RAW ones, which need none.
+ *
+ * @throws {CorruptCode} where a context shares one that there is not
+ */
+function distributionsOf(chosen: readonly Form[]): readonly number[] {
+  let last = -1;
+  return chosen.map((form) => {
+    if (form === "own") last += 1;
+    if ((form === "codes" && chosen[0] !== "own") || (form === "before" && last < 0))
+      throw new CorruptCode("a context shares a distribution that there is not");
+    return form === "raw" || form === "codes" ? 0 : last;
   });
 }
 
@@ -257,21 +280,13 @@ function costOf(counts: Uint32Array): number {
   return model.bitsFor(counts) + writer.finish().length * 8;
 }
 
-/** The counts of OWN contexts, those that share a distribution put together; one that stays empty where there are none. */
-function ownCounts(counts: readonly Uint32Array[], chosen: readonly Form[]): Uint32Array {
-  const codes = counts[0]!.slice();
+/** The counts of each distribution; of one that stays empty where there are none. */
+function countsOfDistributions(counts: readonly Uint32Array[], chosen: readonly Form[]): Uint32Array {
+  const distributions = distributionsOf(chosen);
+  const sums = new Uint32Array(Math.max(1, chosen.filter((form) => form === "own").length) * SYMBOLS_MAX);
   for (const [context, form] of chosen.entries()) {
-    if (form === "codes") for (let i = 0; i < SYMBOLS_MAX; i++) codes[i]! += counts[context]![i]!;
+    const row = distributions[context]! * SYMBOLS_MAX;
+    if (form !== "raw") for (let i = 0; i < SYMBOLS_MAX; i++) sums[row + i]! += counts[context]![i]!;
   }
-  const own = chosen.flatMap((form, context) => (form === "own" ? [context === 0 ? codes : counts[context]!] : []));
-  const all = new Uint32Array(Math.max(1, own.length) * SYMBOLS_MAX);
-  for (const [index, row] of own.entries()) all.set(row, index * SYMBOLS_MAX);
-  return all;
-}
-
-function parseForm(code: number, context: number): Form {
-  const form = forms[code];
-  if (!form || (context === 0 && form === "codes"))
-    throw new CorruptCode(`context ${context} of it has no form ${code}`);
-  return form;
+  return sums;
 }
