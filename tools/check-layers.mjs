@@ -1,5 +1,5 @@
 // Holds the imports under src/ against the table in ARCHITECTURE.md: a folder may import only what its row names, and
-// from outside a folder only its index. Run by `npm run ok`.
+// from outside a folder only its index; tests and their kits also the kits (*.test.kit.ts) of folders below. Run by `npm run ok`.
 import { readdirSync, readFileSync } from "node:fs";
 import path from "node:path";
 
@@ -10,6 +10,7 @@ const table = new Map(
 );
 if (table.size === 0) throw new Error("ARCHITECTURE.md has no layer table");
 
+const isTest = (file) => /\.test(\.kit)?\.[jt]s$/.test(file);
 const problems = [];
 const files = readdirSync("src", { recursive: true, encoding: "utf8" }).filter((file) => file.endsWith(".ts"));
 for (const file of files) {
@@ -26,7 +27,7 @@ for (const file of files) {
     const target = path.join(path.dirname(file), specifier).split(path.sep);
     if (target[0] === folder) continue;
     if (!allowed.has(target[0])) problems.push(`src/${file} imports ${target[0]}/, which ${folder}/ may not`);
-    else if (target[1] !== "index.js")
+    else if (target[1] !== "index.js" && !(isTest(file) && target.at(-1).endsWith(".test.kit.js")))
       problems.push(`src/${file} imports ${target.join("/")} past ${target[0]}/index.ts`);
   }
 }

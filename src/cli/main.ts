@@ -5,6 +5,7 @@ import { KindredError } from "../core/index.js";
 import * as chat from "./chat.js";
 import * as compress from "./compress.js";
 import * as demo from "./demo.js";
+import * as evaluate from "./eval.js";
 import * as generate from "./generate.js";
 import * as inspect from "./inspect.js";
 import * as restore from "./restore.js";
@@ -17,7 +18,8 @@ const manifest = JSON.parse(readFileSync(new URL("../../package.json", import.me
 const program = new Command("kindred")
   .description("Many full fine-tunes of one base language model, served from one process and one batch")
   .version(manifest.version);
-for (const command of [serve, chat, generate, compress, inspect, restore, score, demo]) command.register(program);
+for (const command of [serve, chat, generate, compress, inspect, restore, evaluate, score, demo])
+  command.register(program);
 
 try {
   await program.parseAsync();

@@ -2,20 +2,24 @@ import { type Command, InvalidArgumentError, Option } from "commander";
 import { defaultEngineOptions, type EngineOptions } from "../engine/index.js";
 import { formatBytes, parseBytes } from "../util/index.js";
 
-/** What commands that run a model let one choose about its engine. */
-export interface EngineFlags {
+/** What commands that compute let one choose about where and in what precision. */
+export interface DeviceFlags {
   readonly device: EngineOptions["device"];
   readonly threads: number;
   readonly baseDtype: EngineOptions["baseDType"];
   readonly kvDtype: EngineOptions["kvDType"];
+}
+
+/** What commands that run a model let one choose about its engine. */
+export interface EngineFlags extends DeviceFlags {
   readonly context: number;
   readonly slotMemory: number;
 }
 
 const defaults = defaultEngineOptions;
 
-/** Adds the engine's flags to a command. */
-export function engineFlags(command: Command): Command {
+/** Adds flags for where to compute and in what precision. */
+export function deviceFlags(command: Command): Command {
   const choice = (flags: string, text: string, choices: readonly string[], value: string) =>
     command.addOption(new Option(flags, text).choices(choices).default(value));
   choice("--device <kind>", "where to compute", ["cpu", "cuda", "vulkan", "metal"], defaults.device);
@@ -26,8 +30,12 @@ export function engineFlags(command: Command): Command {
     defaults.baseDType,
   );
   choice("--kv-dtype <dtype>", "how keys and values are held", ["f16", "f32"], defaults.kvDType);
-  return command
-    .option("--threads <count>", "threads that compute", positiveInteger, defaults.threads)
+  return command.option("--threads <count>", "threads that compute", positiveInteger, defaults.threads);
+}
+
+/** Adds all of the engine's flags to a command. */
+export function engineFlags(command: Command): Command {
+  return deviceFlags(command)
     .option(
       "--context <tokens>",
       "tokens a request may have, prompt and completion",

@@ -36,7 +36,8 @@ test("work that fails before it begins draws nothing", () => {
 
 /** `done` of 100 tensors of 1 kB, at one a second. */
 function progress(done: number): Progress {
-  return { tensorsDone: done, tensorsTotal: 100, bytesDone: done * 1000, bytesTotal: 100_000, secondsLeft: 100 - done };
+  const bytes = { bytesDone: done * 1000, bytesTotal: 100_000 };
+  return { prepared: 1, tensorsDone: done, tensorsTotal: 100, ...bytes, secondsLeft: 100 - done };
 }
 
 function recorder(stream: { isTTY?: boolean; columns?: number }): ProgressStream & { readonly written: string[] } {

@@ -29,8 +29,13 @@ export class ProgressLine implements Disposable {
   }
 
   show(progress: Progress): void {
-    if (this.#stream.isTTY) this.#redraw(progress);
-    else this.#log(progress);
+    this.showFraction(fractionOf(progress), describe(progress), progress.tensorsDone === progress.tensorsTotal);
+  }
+
+  /** For work that counts other things: how much of it is done, from 0 to 1, in words too, and whether that was all. */
+  showFraction(fraction: number, text: string, isLast: boolean): void {
+    if (this.#stream.isTTY) this.#redraw(fraction, text, isLast);
+    else this.#log(fraction, text);
   }
 
   [Symbol.dispose](): void {
@@ -38,23 +43,22 @@ export class ProgressLine implements Disposable {
     this.#drawnAtMs = Number.NEGATIVE_INFINITY;
   }
 
-  #redraw(progress: Progress): void {
+  #redraw(fraction: number, text: string, isLast: boolean): void {
     const nowMs = performance.now();
-    const isLast = progress.tensorsDone === progress.tensorsTotal;
     if (!isLast && nowMs - this.#drawnAtMs < REDRAW_EVERY_MS) return;
     this.#drawnAtMs = nowMs;
-    const cells = Math.round(fractionOf(progress) * BAR_CELLS);
+    const cells = Math.round(fraction * BAR_CELLS);
     const bar = "█".repeat(cells) + "░".repeat(BAR_CELLS - cells);
-    const line = `${this.#label} ${bar} ${describe(progress)}`;
+    const line = `${this.#label} ${bar} ${text}`;
     // Back to the start and clear: the new line may be shorter. Cut off where it would wrap, which nothing could redraw.
     this.#stream.write(`\r\x1b[K${line.slice(0, (this.#stream.columns ?? 120) - 1)}`);
   }
 
-  #log(progress: Progress): void {
-    const part = Math.floor(fractionOf(progress) * LOG_PARTS);
+  #log(fraction: number, text: string): void {
+    const part = Math.floor(fraction * LOG_PARTS);
     if (part <= this.#partsLogged) return;
     this.#partsLogged = part;
-    this.#stream.write(`${this.#label} ${describe(progress)}\n`);
+    this.#stream.write(`${this.#label} ${text}\n`);
   }
 }
 
@@ -64,6 +68,7 @@ function fractionOf({ bytesDone, bytesTotal }: Progress): number {
 
 function describe(progress: Progress): string {
   const { tensorsDone, tensorsTotal, bytesDone, bytesTotal, secondsLeft } = progress;
+  if (progress.prepared < 1) return `looking at its inputs, ${Math.floor(progress.prepared * 100)}%`;
   const percent = Math.floor(fractionOf(progress) * 100);
   const left =
     secondsLeft === null ? "" : tensorsDone === tensorsTotal ? "  done" : `  ${formatSeconds(secondsLeft)} left`;

@@ -7,6 +7,8 @@ export interface Span {
   readonly count: number;
   /** The span reaches the sequence's last token, so the step draws the next one. */
   readonly samples: boolean;
+  /** Of its last rows, so many give logits to be read, whether or not a token is drawn. None where it is left out. */
+  readonly scored?: number;
 }
 
 /** What one step computes, and what it would like to have for the next ones. */

@@ -1,5 +1,6 @@
 import { KindredError, type ParameterKind } from "../core/index.js";
 import type { CodecOptions, MatrixShape, PlaneDType } from "../formats/index.js";
+import type { Calibration } from "./solver.js";
 
 /** The roles that are coded. Vectors (norms, biases) are not: their values are stored as they are. */
 export type MatrixKind = Exclude<ParameterKind, "vector">;
@@ -20,15 +21,18 @@ export interface DeltaCodec {
   readonly name: string;
   /** What makes the same codec again: `createCodec(name, options)`. */
   readonly options: CodecOptions;
-  /** True where `encode` makes no planes and leaves a tensor to its exact layer, which holds any value. */
+  /** Every row is encoded without regard to the others, so that a matrix may be encoded in parts. */
+  readonly rowByRow: boolean;
+  /** True where `encode` makes no planes and leaves matrices to their exact layers, which hold any value. */
   readonly withoutPlanes?: true;
   /**
-   * Encodes `difference` (tuned − base, row-major, `rows · cols` long). A function of its arguments alone: the same
-   * difference gives the same bytes on every machine. O(rows · cols).
+   * Encodes `difference` (tuned − base, row-major, `rows · cols` long). A function of its arguments alone: without a calibration the
+   * same difference gives the same bytes on every machine, with one on every machine whose products round alike.
    *
+   * @param calibration what is known of the layer's inputs; without one, every input counts the same
    * @throws {InvalidDifference} if a value is not finite or lies beyond what half precision reaches
    */
-  encode(difference: Float32Array, shape: MatrixShape, kind: MatrixKind): EncodedTensor;
+  encode(difference: Float32Array, shape: MatrixShape, kind: MatrixKind, calibration?: Calibration): EncodedTensor;
 }
 
 /** Makes codecs of one name. */
@@ -42,6 +46,10 @@ export interface CodecFamily {
 
 /** A difference that no codec can hold: a value is NaN, infinite, or beyond half precision. */
 export class InvalidDifference extends KindredError {
+  readonly value: number;
+  readonly row: number;
+  readonly column: number;
+
   constructor(value: number, row: number, column: number) {
     super(
       "invalid_difference",
@@ -49,6 +57,14 @@ export class InvalidDifference extends KindredError {
       `Cannot encode a difference of ${value} (row ${row}, column ${column}): values must be finite and at most ${HALF_MAX}`,
       { details: { row, column } },
     );
+    this.value = value;
+    this.row = row;
+    this.column = column;
+  }
+
+  /** The same, where rows are counted otherwise. */
+  atRow(row: number): InvalidDifference {
+    return new InvalidDifference(this.value, row, this.column);
   }
 }
 

@@ -2,9 +2,11 @@ import assert from "node:assert/strict";
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
+import { Lockstep } from "../calibration/index.js";
 import { BaseMismatch, KindredError } from "../core/index.js";
 import { AlreadyExists, type Checkpoint, openCheckpoint, openDelta } from "../formats/index.js";
-import { toFloat32 } from "../ggml/index.js";
+import { Device, toFloat32 } from "../ggml/index.js";
+import { uniformAt } from "../util/index.js";
 import { type CheckpointVariation, filesIn, temporaryFolder, writeCheckpoint } from "./checkpoint-pair.test.kit.js";
 import { createCodec } from "./codecs.js";
 import { CannotCompress, type CompressOptions, compressDelta, type DeltaReport, restoreCheckpoint } from "./index.js";
@@ -149,7 +151,7 @@ test("refuses values that are not finite, names the tensor, and leaves nothing b
   }
 });
 
-test("stops when it is told to, and leaves nothing behind", async (t) => {
+test("stops when it is told to, and leaves what the next run goes on from", async (t) => {
   const pair = await checkpointPair(t, {}, { seed: 2 });
   for (const after of [1, 5]) {
     const controller = new AbortController();
@@ -159,8 +161,52 @@ test("stops when it is told to, and leaves nothing behind", async (t) => {
       onProgress: ({ tensorsDone }) => tensorsDone === after && controller.abort(reason),
     });
     await assert.rejects(compressing, reason);
-    assert.deepEqual(await filesIn(pair.folder), ["base", "tuned"]);
+    assert.deepEqual(await filesIn(pair.folder), ["base", "delta.partial", "tuned"]);
   }
+});
+
+const text = Array.from({ length: 12 }, (_, seed) => ({
+  tokens: Array.from({ length: 8 }, (_, at) => Math.floor(24 * uniformAt(seed, at))),
+  weight: 1,
+}));
+
+test("calibrated, it loses less of what the layers do, with and without an output head of its own", async (t) => {
+  for (const tied of [true, false]) {
+    const pair = await checkpointPair(t, { tied }, { tied, seed: 2 });
+    const before = await pair.compress({ out: join(pair.folder, "free") });
+    const after = await pair.compress({ calibration: text });
+    assert.equal(after.total.residentBytes, before.total.residentBytes);
+    const [free, calibrated] = await Promise.all(
+      ["free", "delta"].map(async (name) => {
+        await using delta = await openDelta(join(pair.folder, name));
+        const out = join(pair.folder, `restored-${name}`);
+        await restoreCheckpoint({ base: pair.base, delta, out });
+        await using restored = await openCheckpoint(out);
+        return await headInputMiss(pair.tuned, restored);
+      }),
+    );
+    assert.ok(calibrated! < 0.8 * free!, `${calibrated} calibrated, ${free} without, tied ${tied}`);
+  }
+});
+
+test("a run that was stopped is gone on with, to the same bytes", async (t) => {
+  const pair = await checkpointPair(t, {}, { seed: 2 });
+  await pair.compress({ calibration: text, out: join(pair.folder, "whole") });
+  const reason = new KindredError("interrupted", 499, "Enough");
+  for (const after of [5, 9]) {
+    const controller = new AbortController();
+    const compressing = pair.compress({
+      calibration: text,
+      signal: controller.signal,
+      onProgress: ({ tensorsDone }) => tensorsDone === after && controller.abort(reason),
+    });
+    await assert.rejects(compressing, reason);
+  }
+  await pair.compress({ calibration: text });
+  for (const file of ["delta.json", "delta.safetensors"]) {
+    assert.deepEqual(await readFile(join(pair.out, file)), await readFile(join(pair.folder, "whole", file)));
+  }
+  assert.deepEqual(await filesIn(pair.folder), ["base", "delta", "tuned", "whole"]);
 });
 
 test("reports progress up to the last tensor", async (t) => {
@@ -209,6 +255,19 @@ interface Pair {
   readonly tuned: Checkpoint;
   compress(options?: Partial<CompressOptions>): Promise<DeltaReport>;
   restore(): Promise<Checkpoint>;
+}
+
+/** By how much the second moments of what two models' output heads take differ, relative to the first's. */
+async function headInputMiss(tuned: Checkpoint, other: Checkpoint): Promise<number> {
+  using device = Device.open({ kind: "cpu", threads: 1 });
+  const moments: Float32Array[] = [];
+  for (const checkpoint of [tuned, other]) {
+    using lockstep = new Lockstep(device, checkpoint, text);
+    moments.push(await lockstep.headMoment(new AbortController().signal, () => {}));
+  }
+  const [own, its] = moments as [Float32Array, Float32Array];
+  const squares = (values: Float32Array) => values.reduce((sum, value) => sum + value ** 2, 0);
+  return Math.sqrt(squares(own.map((value, i) => value - its[i]!)) / squares(own));
 }
 
 async function checkpointPair(

@@ -1,35 +1,29 @@
-import { rm } from "node:fs/promises";
 import { availableParallelism } from "node:os";
-import { join } from "node:path";
-import { elementCount, KindredError, type Parameter, parametersOf } from "../core/index.js";
+import { type CalibrationSequence, Lockstep } from "../calibration/index.js";
+import { type Parameter, parametersOf } from "../core/index.js";
 import {
-  blobOfExtraRows,
-  blobOfValue,
   type Checkpoint,
-  type DeltaBlob,
   type DeltaTensor,
   differingText,
-  type ExtraRows,
-  type FloatDType,
-  type OriginalFile,
   openDelta,
   readOriginalFile,
-  type StoredTensor,
-  storedBytes,
-  storePlane,
   writeDelta,
   writeFolder,
 } from "../formats/index.js";
-import { fromFloat32, toFloat32 } from "../ggml/index.js";
-import { assert, sha256 } from "../util/index.js";
-import { BlobSpool } from "./blob-spool.js";
-import type { DeltaCodec, Plane } from "./codec.js";
-import { CannotCompress, checkCompatible } from "./compatibility.js";
-import { Encoder } from "./encoder.js";
-import { enhance } from "./enhancement.js";
-import { ExactThread } from "./exact-thread.js";
+import { Device } from "../ggml/index.js";
+import { sha256 } from "../util/index.js";
+import type { DeltaCodec } from "./codec.js";
+import { checkCompatible } from "./compatibility.js";
+import { Compression } from "./compression.js";
+import { EncoderPool } from "./encoder-pool.js";
+import { finishTensors } from "./finishing.js";
 import { type Progress, ProgressMeter } from "./progress-meter.js";
 import { type DeltaReport, reportOf } from "./report.js";
+import type { Calibration } from "./solver.js";
+import { Workspace } from "./workspace.js";
+
+/** Of an embedding that is the output head as well, what each weight counts as part of a token's vector, beside the head's mean. */
+const tiedDamping = 0.5;
 
 /** What {@link compressDelta} compresses, and how. */
 export interface CompressOptions {
@@ -38,9 +32,11 @@ export interface CompressOptions {
   readonly codec: DeltaCodec;
   /** Also store what restores the fine-tune bit for bit. Default: only where the codec makes no planes. */
   readonly exact?: boolean;
+  /** Text that the variant will see, as its tokens; without it, every input of a layer counts the same. */
+  readonly calibration?: readonly CalibrationSequence[];
   /** The folder to be made. */
   readonly out: string;
-  /** Tensors that are encoded at a time, each in a thread. Default: one a core. */
+  /** Threads that encode. Default: one a core. */
   readonly threads?: number;
   readonly onProgress?: (progress: Progress) => void;
   readonly signal?: AbortSignal;
@@ -48,198 +44,141 @@ export interface CompressOptions {
 
 /**
  * Compresses a fine-tune to its difference from a base, every parameter of it, and writes the artifact. Memory holds a
- * tensor of each checkpoint for every thread.
+ * tensor of each checkpoint for every thread; with a calibration also two layers' weights and the hidden states of its text.
  *
  * @throws {CannotCompress} if the two do not fit each other, or a value cannot be encoded; names the tensor then
  * @throws {AlreadyExists} if there is something at `out`
- * @throws the signal's reason when it is aborted; nothing stays at `out` then, as after any other failure
+ * @throws the signal's reason when it is aborted. What was done until then, or until the process was killed, lies in `OUT.partial`, from
+ *   where the same call goes on; after any other failure nothing stays
  */
 export async function compressDelta(options: CompressOptions): Promise<DeltaReport> {
   const { base, tuned, codec, out, signal = new AbortController().signal } = options;
   checkCompatible(base, tuned);
   await writeFolder(out, async (folder) => {
-    const spoolPath = join(folder, "blobs.spool");
-    {
-      await using spool = await BlobSpool.create(spoolPath);
-      const tensors = await new Compression(options, spool).run(signal);
+    const source = { name: base.name, fingerprint: await base.fingerprint() };
+    await using workspace = await Workspace.open(`${out}.partial`, await describeWork(options));
+    try {
+      const compressed = await compressTensors(options, workspace, signal);
+      const withoutPlanes = codec.withoutPlanes === true;
+      const exact = options.exact === true || withoutPlanes;
+      const finishing = { base, tuned, workspace, exact, withoutPlanes, threads: options.threads, signal };
+      const tensors = await finishTensors(compressed, finishing);
+      const original = exact ? await readOriginalFile(tuned) : undefined;
       await writeDelta(folder, {
         codec: { name: codec.name, options: codec.options },
-        base: { name: base.name, fingerprint: await base.fingerprint() },
+        base: source,
         tensors,
         configJson: tuned.configJson,
         text: differingText(base.text, tuned.text),
-        ...(isExact(options) && (await originalOf(tuned))),
-        readBlob: ({ name }) => spool.get(name),
+        ...(original && { original }),
+        readBlob: ({ name }) => workspace.get(name),
       });
+    } catch (error) {
+      if (!signal.aborted) await workspace.remove();
+      throw error;
     }
-    await rm(spoolPath);
     signal.throwIfAborted();
+    await workspace.remove();
   });
   await using artifact = await openDelta(out);
   return reportOf(artifact);
 }
 
-/** One run over all parameters: they go to the encoders as these become free and into the spool as they are done. */
-class Compression {
-  readonly #options: CompressOptions;
-  readonly #spool: BlobSpool;
-  readonly #parameters: readonly Parameter[];
-  readonly #progress: ProgressMeter;
-  readonly #done = new Map<string, DeltaTensor>();
-  /** Planes of tensors that are about to be made exact. */
-  readonly #planes = new Map<string, readonly Plane[]>();
+/** All that the encoded bytes depend on. */
+async function describeWork({ base, tuned, codec, calibration }: CompressOptions): Promise<string> {
+  return JSON.stringify({
+    base: await base.fingerprint(),
+    tuned: await tuned.fingerprint(),
+    codec: { name: codec.name, options: codec.options },
+    calibration: calibration ? sha256(JSON.stringify(calibration)) : null,
+  });
+}
 
-  constructor(options: CompressOptions, spool: BlobSpool) {
-    this.#options = options;
-    this.#spool = spool;
-    this.#parameters = parametersOf(options.tuned.config);
-    this.#progress = new ProgressMeter([...options.tuned.tensors.values()], options.onProgress);
-  }
-
-  /** Encodes everything; by name, in slot order. */
-  async run(signal: AbortSignal): Promise<ReadonlyMap<string, DeltaTensor>> {
-    const waiting = this.#parameters.values();
-    const failure = new AbortController();
-    const stop = AbortSignal.any([signal, failure.signal]);
-    const { threads = availableParallelism() } = this.#options;
-    assert(threads >= 1, `${threads} threads cannot compress`);
-    const lanes = Array.from({ length: threads }, async () => {
-      await using encoder = new Encoder(this.#options.codec);
-      await using thread = isExact(this.#options) ? new ExactThread() : null;
-      for (const parameter of waiting) {
-        stop.throwIfAborted();
-        const tensor = await this.#compress(parameter, encoder, stop);
-        this.#done.set(parameter.name, thread ? await this.#enhance(tensor, thread, stop) : tensor);
-        this.#progress.finished(parameter.name);
-      }
-    });
-    // All lanes have come to rest before this returns or throws: none writes to the spool any more.
-    await Promise.allSettled(lanes.map((lane) => lane.catch((error: unknown) => failure.abort(error))));
-    stop.throwIfAborted();
-    return new Map(this.#parameters.map(({ name }) => [name, this.#done.get(name)!]));
-  }
-
-  async #compress(parameter: Parameter, encoder: Encoder, signal: AbortSignal): Promise<DeltaTensor> {
-    const { base, tuned } = this.#options;
-    try {
-      const before = await readValues(base, parameter.name);
-      const after = await readValues(tuned, parameter.name);
-      return parameter.kind === "vector"
-        ? await this.#compressVector(parameter.name, before, after)
-        : await this.#compressMatrix(parameter, before, after, encoder, signal);
-    } catch (error) {
-      if (signal.aborted || !(error instanceof KindredError) || error instanceof CannotCompress) throw error;
-      const options = { tensor: parameter.name, cause: error };
-      throw new CannotCompress(tuned, base, `tensor "${parameter.name}": ${error.message}`, options);
+/** Encodes everything; by name, in slot order. */
+async function compressTensors(
+  options: CompressOptions,
+  workspace: Workspace,
+  signal: AbortSignal,
+): Promise<ReadonlyMap<string, DeltaTensor>> {
+  const { base, tuned, codec, calibration, threads } = options;
+  await using encoders = new EncoderPool(codec, threads);
+  const compression = new Compression({
+    base,
+    tuned,
+    encoders,
+    workspace,
+    withoutPlanes: codec.withoutPlanes === true,
+  });
+  const parameters = parametersOf(tuned.config);
+  const progress = new ProgressMeter([...tuned.tensors.values()], options.onProgress);
+  const once = async (name: string, compress: () => Promise<DeltaTensor>) => {
+    const found = workspace.finished.get(name);
+    if (found) {
+      progress.found(name);
+      return found;
     }
+    const tensor = await compress();
+    await workspace.finish(tensor);
+    progress.finished(name);
+    return tensor;
+  };
+  for (const parameter of parameters) {
+    if (parameter.kind === "vector") await once(parameter.name, () => compression.vector(parameter, signal));
   }
+  const matrices = parameters.filter(({ kind }) => kind !== "vector");
+  const compress: CompressMatrix = (parameter, stop, seen) =>
+    once(parameter.name, () => compression.matrix(parameter, stop, seen));
+  await (calibration
+    ? compressInLockstep({ tuned, calibration, compression, matrices, compress, progress }, signal)
+    : compressInLanes({ matrices, compress, lanes: threads ?? availableParallelism() }, signal));
+  return new Map(parameters.map(({ name }) => [name, workspace.finished.get(name)!]));
+}
 
-  async #enhance(tensor: DeltaTensor, thread: ExactThread, signal: AbortSignal): Promise<DeltaTensor> {
-    const { base, tuned, codec } = this.#options;
-    const planes = this.#planes.get(tensor.name) ?? [];
-    this.#planes.delete(tensor.name);
-    const keep = this.#keep.bind(this);
-    return enhance(tensor, { base, tuned, planes, withoutPlanes: codec.withoutPlanes === true, thread, keep, signal });
-  }
+type CompressMatrix = (parameter: Parameter, signal: AbortSignal, seen?: Calibration) => Promise<DeltaTensor>;
 
-  async #compressVector(name: string, base: StoredValues, tuned: StoredValues): Promise<DeltaTensor> {
-    const { shape } = tuned.stored;
-    this.#checkFinite(name, tuned.values);
-    if (tuned.values.every((value, i) => value === base.values[i])) {
-      return { name, kind: "unchanged", dtype: tuned.dtype, shape, extraRows: null };
+/** Matrices in any order, a few at a time. */
+async function compressInLanes(
+  work: { matrices: readonly Parameter[]; compress: CompressMatrix; lanes: number },
+  signal: AbortSignal,
+): Promise<void> {
+  const waiting = work.matrices.values();
+  const failure = new AbortController();
+  const stop = AbortSignal.any([signal, failure.signal]);
+  const lanes = Array.from({ length: work.lanes }, async () => {
+    for (const parameter of waiting) {
+      stop.throwIfAborted();
+      await work.compress(parameter, stop);
     }
-    const bytes = storedFrom(tuned, 0);
-    const value = await this.#keep(bytes, (sha256) => blobOfValue(name, tuned.dtype, shape, sha256));
-    return { name, kind: "absolute", dtype: tuned.dtype, shape, value };
-  }
-
-  async #compressMatrix(
-    { name, kind }: Parameter,
-    base: StoredValues,
-    tuned: StoredValues,
-    encoder: Encoder,
-    signal: AbortSignal,
-  ): Promise<DeltaTensor> {
-    assert(kind !== "vector", `${name} is a vector`);
-    const { dtype, stored } = tuned;
-    const [rows, cols] = base.stored.shape as [number, number];
-    const extraRows = await this.#keepExtraRows(name, tuned, rows);
-    const head = { name, dtype, shape: stored.shape, extraRows };
-    const pair = { base: base.values, tuned: tuned.values, shape: { rows, cols }, kind };
-    const { planes, norm, error } = await encoder.encode(pair, signal);
-    const [first] = planes;
-    if (!first) return { ...head, kind: "unchanged" };
-
-    const planeDType = first.dtype;
-    const blobs: DeltaBlob[] = [];
-    for (const [index, { bytes }] of planes.entries()) {
-      const { blob, stored } = storePlane(name, index, planeDType, { rows, cols }, bytes);
-      blobs.push(await this.#keep(stored, () => blob));
-    }
-    if (isExact(this.#options)) this.#planes.set(name, planes);
-    return { ...head, kind: "planes", planeDType, planes: blobs, norm, error };
-  }
-
-  async #keepExtraRows(name: string, tuned: StoredValues, baseRows: number): Promise<ExtraRows | null> {
-    const [rows, cols] = tuned.stored.shape as [number, number];
-    const count = rows - baseRows;
-    if (count === 0) return null;
-    this.#checkFinite(name, tuned.values.subarray(baseRows * cols));
-    const blob = await this.#keep(storedFrom(tuned, baseRows * cols), (sha256) =>
-      blobOfExtraRows(name, tuned.dtype, { rows: count, cols }, sha256),
-    );
-    return { count, blob };
-  }
-
-  async #keep(bytes: Uint8Array, describe: (sha256: string) => DeltaBlob): Promise<DeltaBlob> {
-    const blob = describe(sha256(bytes));
-    const expected = storedBytes(blob);
-    assert(expected === bytes.length, `Blob ${blob.name} has ${bytes.length} bytes, expected ${expected}`);
-    await this.#spool.put(blob.name, bytes);
-    return blob;
-  }
-
-  #checkFinite(name: string, values: Float32Array): void {
-    if (this.#options.codec.withoutPlanes) return;
-    const index = values.findIndex((value) => !Number.isFinite(value));
-    if (index === -1) return;
-    const { base, tuned } = this.#options;
-    throw new CannotCompress(tuned, base, `tensor "${name}" holds ${values[index]}`, { tensor: name });
-  }
+  });
+  // All lanes have come to rest before this returns or throws: none writes to the spool any more.
+  await Promise.allSettled(lanes.map((lane) => lane.catch((error: unknown) => failure.abort(error))));
+  stop.throwIfAborted();
 }
 
-/** A tensor's numbers, and what they are stored in again. */
-interface StoredValues {
-  readonly stored: StoredTensor;
-  readonly values: Float32Array;
-  /** The stored bytes, which in f32 are the memory of `values`. */
-  readonly bytes: Uint8Array;
-  /** The stored dtype; f16 for what was in blocks, which it holds to well below their own rounding. */
-  readonly dtype: FloatDType;
-}
-
-async function readValues(checkpoint: Checkpoint, name: string): Promise<StoredValues> {
-  const stored = checkpoint.tensors.get(name);
-  assert(stored, `${checkpoint.path} was opened without "${name}"`);
-  const bytes = new Uint8Array(stored.byteLength);
-  await checkpoint.read(name, bytes);
-  const { dtype } = stored;
-  const isFloat = dtype === "f32" || dtype === "f16" || dtype === "bf16";
-  const values = toFloat32(dtype, bytes, elementCount(stored.shape));
-  return { stored, values, bytes, dtype: isFloat ? dtype : "f16" };
-}
-
-/** The elements from `first` on, as they are stored or in the dtype that stands for a block type. */
-function storedFrom({ stored, values, bytes, dtype }: StoredValues, first: number): Uint8Array {
-  if (stored.dtype !== dtype) return fromFloat32(dtype, values.slice(first), values.length - first);
-  return bytes.slice((bytes.length / values.length) * first);
-}
-
-function isExact({ exact, codec }: CompressOptions): boolean {
-  return exact === true || codec.withoutPlanes === true;
-}
-
-async function originalOf(tuned: Checkpoint): Promise<{ original?: OriginalFile }> {
-  const original = await readOriginalFile(tuned);
-  return original ? { original } : {};
+/** Matrices in the order in which the model computes them, each on the inputs that it will have. */
+async function compressInLockstep(
+  work: {
+    tuned: Checkpoint;
+    calibration: readonly CalibrationSequence[];
+    compression: Compression;
+    matrices: readonly Parameter[];
+    compress: CompressMatrix;
+    progress: ProgressMeter;
+  },
+  signal: AbortSignal,
+): Promise<void> {
+  const { tuned, compression, matrices, compress, progress } = work;
+  const { layers, tiedEmbeddings } = tuned.config;
+  using device = Device.open({ kind: "cpu" });
+  using lockstep = new Lockstep(device, tuned, work.calibration);
+  const byName = new Map(matrices.map((parameter) => [parameter.name, parameter]));
+  const compressed = async (name: string, seen?: Calibration) =>
+    compression.compressedValues(await compress(byName.get(name)!, signal, seen));
+  const watch = (layer: number) => progress.preparing((layer + 1) / layers);
+  // An output head that is the embedding too is wanted first and computed last, so its inputs are the fine-tune's.
+  const seenByHead = tiedEmbeddings
+    ? { moment: await lockstep.headMoment(signal, watch), damping: tiedDamping }
+    : undefined;
+  const embedding = await compressed("model.embed_tokens.weight", seenByHead);
+  await lockstep.run(embedding, compressed, signal);
 }

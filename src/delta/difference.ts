@@ -1,7 +1,8 @@
 import type { MatrixShape } from "../formats/index.js";
 import { assert } from "../util/index.js";
-import type { DeltaCodec, MatrixKind, Plane } from "./codec.js";
+import { type DeltaCodec, type EncodedTensor, InvalidDifference, type MatrixKind, type Plane } from "./codec.js";
 import { addPlane } from "./planes.js";
+import { type Calibration, sharedSolver } from "./solver.js";
 
 /** What became of the difference between two matrices. */
 export interface EncodedDifference {
@@ -11,6 +12,9 @@ export interface EncodedDifference {
   readonly norm: number;
   /** ‖Δ − Δ̂‖, what the planes miss. */
   readonly error: number;
+  /** The same two as the layer's output sees them, E‖Δx‖² and E‖(Δ − Δ̂)x‖² under the calibration, square roots; 0 without one. */
+  readonly outputNorm: number;
+  readonly outputError: number;
 }
 
 /** Two matrices of one shape, row-major. */
@@ -20,6 +24,50 @@ export interface MatrixPair {
   readonly tuned: Float32Array;
   readonly shape: MatrixShape;
   readonly kind: MatrixKind;
+  readonly calibration?: Calibration;
+  /** Rows of the whole matrix before these, for messages; 0 when these are all. */
+  readonly firstRow?: number;
+}
+
+/** A pair in parts of at most `partRows` rows, each copied when it is asked for. */
+export function partsOf(pair: MatrixPair, partRows: number): (() => MatrixPair)[] {
+  const { rows, cols } = pair.shape;
+  return Array.from({ length: Math.ceil(rows / partRows) }, (_, index) => () => {
+    const firstRow = index * partRows;
+    const count = Math.min(partRows, rows - firstRow);
+    const slice = (values: Float32Array) => values.slice(firstRow * cols, (firstRow + count) * cols);
+    const { calibration } = pair;
+    const drift = calibration?.drift && { drift: slice(calibration.drift) };
+    return {
+      base: slice(pair.base),
+      tuned: slice(pair.tuned),
+      shape: { rows: count, cols },
+      kind: pair.kind,
+      ...(calibration && { calibration: { moment: calibration.moment, ...drift } }),
+      firstRow,
+    };
+  });
+}
+
+/** Encoded parts as one matrix again: planes are stored row by row. */
+export function joinParts(parts: readonly EncodedDifference[]): EncodedDifference {
+  const root = (field: "norm" | "error" | "outputNorm" | "outputError") =>
+    Math.sqrt(parts.reduce((sum, part) => sum + part[field] ** 2, 0));
+  return {
+    planes: parts[0]!.planes.map(({ dtype }, plane) => ({
+      dtype,
+      bytes: Buffer.concat(parts.map(({ planes }) => planes[plane]!.bytes)),
+    })),
+    norm: root("norm"),
+    error: root("error"),
+    outputNorm: root("outputNorm"),
+    outputError: root("outputError"),
+  };
+}
+
+/** True when a variant's matrix is its base's, or not a number anywhere. */
+export function isUnchanged({ base, tuned }: MatrixPair): boolean {
+  return base.every((value, i) => value === tuned[i]);
 }
 
 /**
@@ -27,29 +75,49 @@ export interface MatrixPair {
  *
  * @throws {InvalidDifference} as {@link DeltaCodec.encode} does
  */
-export function encodeDifference(codec: DeltaCodec, { base, tuned, shape, kind }: MatrixPair): EncodedDifference {
+export function encodeDifference(codec: DeltaCodec, pair: MatrixPair): EncodedDifference {
+  const { base, tuned, shape, kind, calibration, firstRow = 0 } = pair;
   const count = shape.rows * shape.cols;
   assert(
     base.length === count && tuned.length >= count,
     `${base.length} and ${tuned.length} values are not two of ${count}`,
   );
   const difference = tuned.subarray(0, count);
-  let differs = false;
-  for (let i = 0; i < count; i++) {
-    difference[i]! -= base[i]!;
-    // True for NaN too, which the codec then refuses.
-    if (difference[i] !== 0) differs = true;
-  }
-  if (!differs) return { planes: [], norm: 0, error: 0 };
+  for (let i = 0; i < count; i++) difference[i]! -= base[i]!;
+  const { planes } = encodeRows(codec, { difference, shape, kind, calibration, firstRow });
+  const before = [normOf(difference), outputNormOf(difference, shape, calibration)] as const;
+  for (let i = 0; i < count; i++) difference[i] = -difference[i]!;
+  for (const { dtype, bytes } of planes) addPlane(difference, dtype, bytes, shape);
+  return {
+    planes,
+    norm: before[0],
+    error: normOf(difference),
+    outputNorm: before[1],
+    outputError: outputNormOf(difference, shape, calibration),
+  };
+}
 
-  const { planes } = codec.encode(difference, shape, kind);
-  const decoded = new Float32Array(count);
-  for (const { dtype, bytes } of planes) addPlane(decoded, dtype, bytes, shape);
-  let squaredNorm = 0;
-  let squaredError = 0;
-  for (let i = 0; i < count; i++) {
-    squaredNorm += difference[i]! ** 2;
-    squaredError += (difference[i]! - decoded[i]!) ** 2;
+interface Rows extends Pick<MatrixPair, "shape" | "kind"> {
+  readonly difference: Float32Array;
+  readonly calibration: Calibration | undefined;
+  readonly firstRow: number;
+}
+
+function encodeRows(codec: DeltaCodec, { difference, shape, kind, calibration, firstRow }: Rows): EncodedTensor {
+  try {
+    return codec.encode(difference, shape, kind, calibration);
+  } catch (error) {
+    // The codec counts from the first row of this part.
+    throw error instanceof InvalidDifference ? error.atRow(error.row + firstRow) : error;
   }
-  return { planes, norm: Math.sqrt(squaredNorm), error: Math.sqrt(squaredError) };
+}
+
+function normOf(values: Float32Array): number {
+  let sum = 0;
+  for (let i = 0; i < values.length; i++) sum += values[i]! ** 2;
+  return Math.sqrt(sum);
+}
+
+function outputNormOf(values: Float32Array, shape: MatrixShape, calibration: Calibration | undefined): number {
+  return calibration ? Math.sqrt(sharedSolver().energy(values, shape, calibration.moment)) : 0;
 }

@@ -8,6 +8,6 @@ export const exact: CodecFamily = {
   summary: "the fine-tune bit for bit, to be restored and not to be served: about 3 bits a weight of bf16",
   create(options: CodecOptions): DeltaCodec {
     refuseUnknownOptions("exact", options, []);
-    return { name: "exact", options: {}, withoutPlanes: true, encode: () => ({ planes: [] }) };
+    return { name: "exact", options: {}, rowByRow: true, withoutPlanes: true, encode: () => ({ planes: [] }) };
   },
 };

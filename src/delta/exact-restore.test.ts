@@ -26,13 +26,13 @@ import {
 const queries = "model.layers.0.self_attn.q_proj.weight";
 const norm = "model.norm.weight";
 const exact = createCodec("exact");
-const layered = [exact, createCodec("sign", { planes: 2 }), createCodec("ternary"), createCodec("bitdelta")];
+const layered = [exact, createCodec("sign", { planes: 2 }), createCodec("bitdelta")];
 
 test("restores the file itself, from the exact layer alone and on top of any codec's planes", async (t) => {
   const pair = await checkpointPair(t, { dtype: "BF16" }, { dtype: "BF16", seed: 2 });
   for (const codec of layered) {
     await pair.compress({ codec, exact: true });
-    assert.equal(await pair.restore({ exact: true }), "file", codec.name);
+    assert.equal(await pair.restore({ exact: true, threads: 3 }), "file", codec.name);
     assert.deepEqual(await weights(pair.restored), await weights(pair.tuned.path), codec.name);
     await pair.clear();
   }
@@ -177,7 +177,7 @@ test("a flipped bit anywhere in the blobs is found, and nothing is left behind",
   await using source = await FileSource.open(path);
   const { entries } = await readSafetensorsHeader(source);
   const blobs = blobsInOrder(delta.tensors.values());
-  for (const blob of blobs.filter((_, index) => index % 5 === 0 || index === blobs.length - 1)) {
+  for (const blob of blobs.filter((_, index) => index % 9 === 0 || index === blobs.length - 1)) {
     const at = entries.get(blob.name)!.offset + storedBytes(blob) - 1;
     bytes[at]! ^= 4;
     await writeFile(path, bytes);
@@ -190,7 +190,7 @@ test("a flipped bit anywhere in the blobs is found, and nothing is left behind",
   }
 });
 
-test("stops when it is told to, and leaves nothing behind", async (t) => {
+test("stops when it is told to; compressing goes on from there, restoring leaves nothing behind", async (t) => {
   const pair = await checkpointPair(t, {}, { seed: 2 });
   const stopAfter = (tensors: number) => {
     const controller = new AbortController();
@@ -200,7 +200,7 @@ test("stops when it is told to, and leaves nothing behind", async (t) => {
   };
   const reason = new KindredError("interrupted", 499, "Enough");
   await assert.rejects(pair.compress({ codec: exact, ...stopAfter(3) }), reason);
-  assert.deepEqual(await filesIn(pair.folder), ["base", "tuned"]);
+  assert.deepEqual(await filesIn(pair.folder), ["base", "delta.partial", "tuned"]);
   await pair.compress({ codec: exact });
   await assert.rejects(pair.restore({ exact: true, ...stopAfter(3) }), reason);
   assert.deepEqual(await filesIn(pair.folder), ["base", "delta", "tuned"]);
@@ -227,7 +227,7 @@ async function checkpointPair(t: TestContext, ofBase: CheckpointVariation, ofTun
       compressDelta({ base, tuned, codec: exact, out, threads: 1, ...options }),
     restore: async (options: Partial<Parameters<typeof restoreCheckpoint>[0]>): Promise<Restored> => {
       await using delta = await openDelta(out);
-      return await restoreCheckpoint({ base, delta, out: restored, threads: 2, ...options });
+      return await restoreCheckpoint({ base, delta, out: restored, threads: 1, ...options });
     },
     /** Removes what was made. */
     clear: async () => {

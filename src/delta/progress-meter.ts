@@ -1,5 +1,7 @@
 /** How far a long piece of work has come. */
 export interface Progress {
+  /** The part of what comes before the first tensor that is done, such as looking at the model's inputs; 1 where nothing does. */
+  readonly prepared: number;
   readonly tensorsDone: number;
   readonly tensorsTotal: number;
   readonly bytesDone: number;
@@ -16,9 +18,12 @@ export class ProgressMeter {
   readonly #bytes: ReadonlyMap<string, number>;
   readonly #bytesTotal: number;
   readonly #listener: ((progress: Progress) => void) | undefined;
-  readonly #startedMs = performance.now();
+  #startedMs = performance.now();
+  #prepared = 1;
   #tensorsDone = 0;
   #bytesDone = 0;
+  /** Done by an earlier run, and so nothing to tell the pace by. */
+  #bytesFound = 0;
 
   constructor(
     tensors: readonly { readonly name: string; readonly byteLength: number }[],
@@ -29,12 +34,31 @@ export class ProgressMeter {
     this.#listener = listener;
   }
 
+  /** Tells how far preparations are, from 0 to 1; the pace of tensors is counted from their end. */
+  preparing(prepared: number): void {
+    this.#prepared = prepared;
+    this.#startedMs = performance.now();
+    this.#tell();
+  }
+
+  /** A tensor is done that an earlier run has left. */
+  found(name: string): void {
+    this.#bytesFound += this.#bytes.get(name) ?? 0;
+    this.finished(name);
+  }
+
   finished(name: string): void {
     this.#tensorsDone += 1;
     this.#bytesDone += this.#bytes.get(name) ?? 0;
+    this.#tell();
+  }
+
+  #tell(): void {
     const elapsedSeconds = (performance.now() - this.#startedMs) / 1000;
-    const fraction = this.#bytesTotal === 0 ? 1 : this.#bytesDone / this.#bytesTotal;
+    const bytesToDo = this.#bytesTotal - this.#bytesFound;
+    const fraction = bytesToDo === 0 ? 1 : (this.#bytesDone - this.#bytesFound) / bytesToDo;
     this.#listener?.({
+      prepared: this.#prepared,
       tensorsDone: this.#tensorsDone,
       tensorsTotal: this.#bytes.size,
       bytesDone: this.#bytesDone,

@@ -23,6 +23,11 @@ test("adds up layers, weighs their errors by the size of the difference, and cou
     line("model.layers.*.mlp.up_proj.weight", "q1_0 × 2", 16384, 4608, 0.2),
   ]);
   assert.deepEqual(report.total, line("total", "unchanged, absolute, q1_0 × 2", 24832, 5120, 0.2));
+  assert.deepEqual(report.layers, [
+    line("embedding", "unchanged", 8192, 0, 0),
+    line("0", "absolute, q1_0 × 2", 8320, 2560, 1 / 3),
+    line("1", "absolute, q1_0 × 2", 8320, 2560, 0),
+  ]);
   assert.equal(report.tensors.length, 5);
 });
 

@@ -29,6 +29,8 @@ export interface DeltaReport {
   readonly tensors: readonly ReportLine[];
   /** Parameters that differ only in their layer, taken together. */
   readonly groups: readonly ReportLine[];
+  /** Parameters of one layer taken together, in the model's order: "embedding", "0", "1", …, and "head" when it has its own. */
+  readonly layers: readonly ReportLine[];
   readonly total: ReportLine;
 }
 
@@ -37,18 +39,15 @@ export type ReportedDelta = Pick<DeltaArtifact, "name" | "codec" | "base" | "ten
 
 export function reportOf({ name, codec, base, tensors }: ReportedDelta): DeltaReport {
   const all = [...tensors.values()];
-  const groups = new Map<string, DeltaTensor[]>();
-  for (const tensor of all) {
-    const pattern = tensor.name.replace(/\.layers\.\d+\./, ".layers.*.");
-    groups.set(pattern, [...(groups.get(pattern) ?? []), tensor]);
-  }
+  const layered = all.filter(({ name }) => layerOf(name) !== null);
   return {
     name,
     codec,
     base,
     tunedBytes: all.reduce((sum, { dtype, shape }) => sum + tensorBytes(dtype, shape), 0),
     tensors: all.map((tensor) => lineOf(tensor.name, [tensor])),
-    groups: [...groups].map(([pattern, group]) => lineOf(pattern, group)),
+    groups: linesBy(all, ({ name }) => name.replace(/\.layers\.\d+\./, ".layers.*.")),
+    layers: linesBy(layered, ({ name }) => layerOf(name)!),
     total: lineOf("total", all),
   };
 }
@@ -66,6 +65,20 @@ export function printReport(report: DeltaReport, { tensors }: { tensors: boolean
     relativeError.toFixed(4),
   ]);
   return printTable(["tensor", "form", "parameters", "disk", "resident", "bits/weight", "error"], rows);
+}
+
+/** A line for each name that tensors have in common, in the order in which they first come. */
+function linesBy(tensors: readonly DeltaTensor[], nameOf: (tensor: DeltaTensor) => string): ReportLine[] {
+  const groups = new Map<string, DeltaTensor[]>();
+  for (const tensor of tensors) groups.set(nameOf(tensor), [...(groups.get(nameOf(tensor)) ?? []), tensor]);
+  return [...groups].map(([name, group]) => lineOf(name, group));
+}
+
+/** Where a parameter is in its model; null for the final norm, which is in no layer. */
+function layerOf(name: string): string | null {
+  if (name.startsWith("model.embed_tokens.")) return "embedding";
+  if (name.startsWith("lm_head.")) return "head";
+  return /\.layers\.(\d+)\./.exec(name)?.[1] ?? null;
 }
 
 function lineOf(name: string, tensors: readonly DeltaTensor[]): ReportLine {

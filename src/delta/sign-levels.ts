@@ -12,7 +12,7 @@ import type { SortedMagnitudes } from "./sorted-magnitudes.js";
 // A negative x has the complement of its magnitude's code. Where s1 < s2 + s3 the lowest level is negative: then its
 // mirror image is the level and the complement its code.
 
-export type PlaneCount = 1 | 2 | 3;
+export type PlaneCount = 1 | 2 | 3 | 4;
 
 /** Rounds of reassigning and refitting; three planes settle in fewer almost always. */
 const ROUNDS_MAX = 16;

@@ -14,12 +14,13 @@ import { SortedMagnitudes } from "./sorted-magnitudes.js";
 describeCodec("sign, 1 plane", createCodec("sign", { planes: 1 }), { gaussian: 0.706, laplace: 0.896 });
 describeCodec("sign, 2 planes", createCodec("sign", { planes: 2 }), { gaussian: 0.355, laplace: 0.437 });
 describeCodec("sign, 3 planes", createCodec("sign", { planes: 3 }), { gaussian: 0.19, laplace: 0.244 });
+describeCodec("sign, 4 planes", createCodec("sign", { planes: 4 }), { gaussian: 0.11, laplace: 0.15 });
 
 test("another plane of the codec never makes a block worse", () => {
   for (let seed = 0; seed < 200; seed++) {
     const shape = { rows: 1, cols: 1 + Math.floor(uniformAt(seed, 0) * 300) };
     const difference = seed % 2 ? gaussian(shape, seed) : laplace(shape, seed);
-    const errors = [1, 2, 3].map((planes) => relativeError(createCodec("sign", { planes }), difference, shape));
+    const errors = [1, 2, 3, 4].map((planes) => relativeError(createCodec("sign", { planes }), difference, shape));
     assert.ok(errors[1]! <= errors[0]! + 1e-6 && errors[2]! <= errors[1]! + 1e-6, `seed ${seed}: ${errors.join(" ")}`);
   }
 });
@@ -99,7 +100,7 @@ test("the planes of a block come largest first", () => {
 });
 
 test("refuses planes that it does not have, and options that it does not know", () => {
-  for (const planes of [0, 4, 1.5, "two", ""]) {
+  for (const planes of [0, 5, 1.5, "two", ""]) {
     assert.throws(() => createCodec("sign", { planes }), InvalidRequest, String(planes));
   }
   assert.throws(() => createCodec("sign", { groups: 64 }), /has no option "groups"; it has planes/);

@@ -1,9 +1,12 @@
 import { type CodecOptions, type MatrixShape, planeBytes } from "../formats/index.js";
 import { visitBlocks } from "./blocks.js";
-import { type CodecFamily, checkDifference, type DeltaCodec, type EncodedTensor } from "./codec.js";
+import { gridBook } from "./code-book.js";
+import { type CodecFamily, checkDifference, type DeltaCodec, type EncodedTensor, type MatrixKind } from "./codec.js";
 import { refuseUnknownOptions } from "./codec-options.js";
-import { enlarge, gainOf } from "./gain.js";
-import { TERNARY_BLOCK, writeTernaryBlock } from "./planes.js";
+import { enlarge, enlargeRows, gainOf } from "./gain.js";
+import { roundToHalf, TERNARY_BLOCK, writeTernaryBlock } from "./planes.js";
+import type { Solution } from "./solution.js";
+import { type Calibration, sharedSolver, solverSweeps as sweeps } from "./solver.js";
 import { SortedMagnitudes } from "./sorted-magnitudes.js";
 
 /** Minus, zero or plus one scale per 256 weights: real differences have many small values, and zero is worth a code. */
@@ -12,24 +15,50 @@ export const ternary: CodecFamily = {
   summary: "{-s, 0, s} with a scale per 256 weights: 1.69 bits a weight",
   create(options: CodecOptions): DeltaCodec {
     refuseUnknownOptions("ternary", options, []);
-    return { name: "ternary", options: {}, encode };
+    return { name: "ternary", options: {}, rowByRow: true, encode };
   },
 };
 
-function encode(difference: Float32Array, shape: MatrixShape): EncodedTensor {
+function encode(
+  difference: Float32Array,
+  shape: MatrixShape,
+  kind: MatrixKind,
+  calibration?: Calibration,
+): EncodedTensor {
   checkDifference(difference, shape);
-  const bytes = new Uint8Array(planeBytes("tq1_0", shape));
+  const solution = nearest(difference, shape, calibration === undefined);
+  if (calibration) {
+    const book = gridBook(-1, 3, TERNARY_BLOCK);
+    sharedSolver().solve(difference, shape, calibration, book, solution, { sweeps });
+    if (kind === "embedding") enlargeRows(difference, shape, book, solution);
+  }
+  return pack(solution, shape);
+}
+
+/** The closest codes and scales, enlarged or not. */
+function nearest(difference: Float32Array, shape: MatrixShape, enlarged: boolean): Solution {
   const block = new SortedMagnitudes(TERNARY_BLOCK);
-  const trits = new Uint8Array(TERNARY_BLOCK);
+  const codes = new Uint8Array(difference.length);
+  const scales = new Float64Array(shape.rows * Math.ceil(shape.cols / TERNARY_BLOCK));
   visitBlocks("tq1_0", shape, (index, start, count) => {
     block.load(difference, start, count);
     const { scale, error } = bestScale(block);
-    for (let j = 0; j < count; j++) {
-      const value = difference[start + j]!;
-      trits[j] = 1 + Number(2 * value > scale) - Number(2 * value < -scale);
+    for (let at = start; at < start + count; at++) {
+      const value = difference[at]!;
+      codes[at] = 1 + Number(2 * value > scale) - Number(2 * value < -scale);
     }
+    scales[index] = enlarge(roundToHalf(scale), enlarged ? gainOf(error, block.sumOfSquares) : 1);
+  });
+  return { codes, scales };
+}
+
+function pack({ codes, scales }: Solution, shape: MatrixShape): EncodedTensor {
+  const bytes = new Uint8Array(planeBytes("tq1_0", shape));
+  const trits = new Uint8Array(TERNARY_BLOCK);
+  visitBlocks("tq1_0", shape, (index, start, count) => {
+    trits.set(codes.subarray(start, start + count));
     trits.fill(1, count);
-    writeTernaryBlock(bytes, index, enlarge(scale, gainOf(error, block.sumOfSquares)), trits);
+    writeTernaryBlock(bytes, index, scales[index]!, trits);
   });
   return { planes: [{ dtype: "tq1_0", bytes }] };
 }

@@ -43,7 +43,7 @@ export interface Batch {
   readonly gather: Int32Array | undefined;
   /** Tokens beyond the base's vocabulary: row in the extra pool, and the batch row it belongs to. */
   readonly extraTokens: { readonly from: Int32Array; readonly to: BigInt64Array } | undefined;
-  /** Spans that want logits, in the order of their rows. */
+  /** Of every row whose logits are read, its span. */
   readonly outputs: readonly Span[];
   readonly outputRows: Int32Array;
   readonly outputRuns: readonly RunLayout[];
@@ -80,9 +80,9 @@ export function layoutBatch(plan: StepPlan, context: BatchContext): Batch {
   const { vocabSize } = context.config;
   const isExtra = (row: Row) => row.token >= vocabSize;
 
-  const sampled = rows.flatMap((row, index) => (row.span.samples && isLast(row) ? [index] : []));
-  // A graph without output is none: a step that samples nothing computes the logits of its last row, unread.
-  const outputIndexes = sampled.length > 0 ? sampled : [rows.length - 1];
+  const read = rows.flatMap((row, index) => (isRead(row) ? [index] : []));
+  // A graph without output is none: a step of which nothing is read computes the logits of its last row nevertheless.
+  const outputIndexes = read.length > 0 ? read : [rows.length - 1];
   const outputRows = outputIndexes.map((index) => rows[index]!);
   const extras = rows.flatMap((row, index) => (isExtra(row) ? [{ row, index }] : []));
   return {
@@ -99,7 +99,7 @@ export function layoutBatch(plan: StepPlan, context: BatchContext): Batch {
             from: Int32Array.from(extras, ({ row }) => row.resident!.index * context.extraRows + row.token - vocabSize),
             to: BigInt64Array.from(extras, ({ index }) => BigInt(index)),
           },
-    outputs: sampled.map((index) => rows[index]!.span),
+    outputs: read.map((index) => rows[index]!.span),
     outputRows: Int32Array.from(outputIndexes),
     outputRuns: runsOf(outputRows),
     outputVectorRows: vectorRowsOf(outputRows),
@@ -155,7 +155,11 @@ function rowsOf(span: Span, context: BatchContext): Row[] {
   }));
 }
 
-const isLast = (row: Row) => row.position === row.span.sequence.computedTokens + row.span.count - 1;
+/** Whether its logits are read: the last row of a span that samples, and the last rows of one that is scored. */
+function isRead({ position, span }: Row): boolean {
+  const last = span.sequence.computedTokens + span.count - 1;
+  return last - position < Math.max(span.samples ? 1 : 0, span.scored ?? 0);
+}
 
 /** Rows with the same dtypes and numbers of planes together, more planes first, the base's last; then by region. */
 function compareSpans(a: Span, b: Span, context: BatchContext): number {

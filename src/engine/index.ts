@@ -1,3 +1,5 @@
 export { defaultEngineOptions, Engine } from "./engine.js";
 export type { EngineInfo, EngineOptions, FromEngine, StartEngine, ToEngine } from "./messages.js";
+export { Probe, type ProbeOptions, type Question } from "./probe.js";
+export type { Reading } from "./reading.js";
 export { sampleToken } from "./sampler.js";

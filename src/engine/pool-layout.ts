@@ -46,3 +46,19 @@ export function poolLayout(
     extraRows: Math.max(...variants.map((variant) => variant.extraRows)),
   };
 }
+
+/** Device memory that one variant takes while it is resident: its planes, its vectors and its own vocabulary. */
+export function residentBytes(config: ModelConfig, variant: RegisteredVariant): number {
+  const own = poolLayout(config, [variant], Number.POSITIVE_INFINITY)!;
+  const floats = (count: number) => 4 * count;
+  return parametersOf(config).reduce((sum, { name, kind, shape }) => {
+    const [rows = 1, cols = 1] = shape;
+    if (kind === "vector") return sum + floats(rows);
+    const planes = [...own.slots].reduce(
+      (bytes, [dtype, slots]) =>
+        bytes + (own.matrices.get(dtype)!.has(name) ? slots * planeBytes(dtype, { rows, cols }) : 0),
+      0,
+    );
+    return sum + planes + (kind === "linear" ? 0 : floats(own.extraRows * cols));
+  }, 0);
+}

@@ -66,7 +66,12 @@ export async function openVariants(
   return { variants, refused };
 }
 
-async function openVariant(name: string, path: string, base: Checkpoint): Promise<RegisteredVariant> {
+/**
+ * Opens one artifact against the base.
+ *
+ * @throws {KindredError} if it is damaged, was made against another base, or has another blueprint
+ */
+export async function openVariant(name: string, path: string, base: Checkpoint): Promise<RegisteredVariant> {
   const artifact = await openDelta(path);
   try {
     await checkBase(artifact, base);

@@ -266,6 +266,15 @@ export class Graph implements Disposable {
     return this.#node("permute", [x], form, (base, c) => base.permute(c, x.pointer, ...axes));
   }
 
+  /** A matrix with rows and columns exchanged, as a copy: x `[n, m]` f32. → `[m, n]` */
+  transpose(x: Tensor): Tensor {
+    this.#require("transpose", x.dtype === "f32" && isMatrix(x), "x must be a matrix of f32", x);
+    const [e0, e1] = x.extents;
+    return this.#node("transpose", [x], { extents: [e1, e0, 1, 1] }, (base, c) =>
+      base.contiguous(c, base.transpose(c, x.pointer)),
+    );
+  }
+
   /** Rotates each head by its row's position: x `[headDim, heads, rows]` f32, positions `[rows]` i32. → shape of x */
   rope(x: Tensor, positions: Tensor, rope: Rope): Tensor {
     const { factors } = rope;

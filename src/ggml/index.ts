@@ -1,4 +1,5 @@
 export { Arena, type TensorSpec } from "./arena.js";
+export { type BindInput, computeOnce } from "./compute-once.js";
 export { Device } from "./device.js";
 export { Graph, GraphError, type Rope } from "./graph.js";
 export { GraphMemory } from "./graph-memory.js";

@@ -69,6 +69,8 @@ export interface BaseFunctions {
   ): Pointer;
   reshape(c: Pointer, a: Pointer, e0: number, e1: number, e2: number, e3: number): Pointer;
   permute(c: Pointer, a: Pointer, x0: number, x1: number, x2: number, x3: number): Pointer;
+  transpose(c: Pointer, a: Pointer): Pointer;
+  contiguous(c: Pointer, a: Pointer): Pointer;
   rope(
     c: Pointer,
     a: Pointer,
@@ -195,6 +197,8 @@ export function bindBase(lib: LibraryHandle): BaseFunctions {
     ]),
     reshape: f("ggml_reshape_4d", P, [P, P, "int64_t", "int64_t", "int64_t", "int64_t"]),
     permute: f("ggml_permute", P, [P, P, "int", "int", "int", "int"]),
+    transpose: f("ggml_transpose", P, [P, P]),
+    contiguous: f("ggml_cont", P, [P, P]),
     rope: f("ggml_rope_ext", P, [
       P,
       P,

@@ -2,4 +2,5 @@ export { type AttentionGroup, type DecoderState, decode, type StepInputs, type S
 export { DeltaPools, type PoolLayout } from "./delta-pools.js";
 export { KvCache } from "./kv-cache.js";
 export type { PlaneRun, VariantRows } from "./linear.js";
+export { ropeFactors } from "./rope.js";
 export { type BaseDType, type LoadProgress, storageDType, Weights } from "./weights.js";

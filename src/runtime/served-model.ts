@@ -1,6 +1,6 @@
 import { InvalidFile, InvalidRequest, type ModelCard, type Prompt, type SamplingParams } from "../core/index.js";
 import type { TextAssets } from "../formats/index.js";
-import { ChatTemplate, type Tokenizer } from "../text/index.js";
+import { ChatTemplate, endTokensOf, type Tokenizer } from "../text/index.js";
 
 /** What a model's text needs, whoever it is for: the base, or a variant with its own tokenizer or template. */
 export interface ServedModelInit {
@@ -38,9 +38,9 @@ export class ServedModel {
       throw new InvalidFile(tokenizer.path, problem);
     }
     this.#template = assets.chatTemplate === undefined ? undefined : new ChatTemplate(assets.chatTemplate, tokenizer);
-    const ids = [assets.generationConfig.eos_token_id, init.configJson.eos_token_id, tokenizer.eosTokenId].flat();
-    this.endTokens = [...new Set(ids.filter((id): id is number => Number.isInteger(id)))];
-    this.samplingDefaults = samplingOf(assets.generationConfig);
+    const { generationConfig } = assets;
+    this.endTokens = endTokensOf({ generationConfig, configJson: init.configJson, eosTokenId: tokenizer.eosTokenId });
+    this.samplingDefaults = samplingOf(generationConfig);
   }
 
   /** @throws {InvalidRequest} naming the field that cannot be turned into tokens */

@@ -1,0 +1,125 @@
+import { elementCount } from "../core/index.js";
+import type { Checkpoint } from "../formats/index.js";
+import { Arena, type Device, GraphMemory, toFloat32 } from "../ggml/index.js";
+import { assert } from "../util/index.js";
+import { type CalibrationSequence, packChunks } from "./chunks.js";
+import { LayerWeights, stages } from "./layer.js";
+import { type InputStatistics, StageStatistics } from "./statistics.js";
+import { Stream, type StreamContext } from "./stream.js";
+
+/** Compresses a matrix; answers with what the compressed model has in its place, `[rows, cols]`. */
+export type Compressor = (name: string, statistics: InputStatistics) => Promise<Float32Array>;
+
+/** Tokens that are computed at once; attention's mask is this long and wide. */
+const chunkTokensMax = 512;
+
+const embeddingName = "model.embed_tokens.weight";
+const headName = "lm_head.weight";
+
+/**
+ * Runs a fine-tune and its compressed self side by side over calibration text, layer by layer, and within a layer from one group of
+ * matrices with a common input to the next. Each is compressed once its input is known as it will be, with everything before it
+ * compressed. Memory holds two layers' weights, the hidden states of both, and one stage's statistics.
+ */
+export class Lockstep implements Disposable {
+  readonly #tuned: Checkpoint;
+  readonly #context: StreamContext;
+
+  constructor(device: Device, tuned: Checkpoint, sequences: readonly CalibrationSequence[]) {
+    const { config } = tuned;
+    this.#tuned = tuned;
+    this.#context = {
+      device,
+      config,
+      memory: new GraphMemory(device),
+      chunks: packChunks(sequences, { tokensMax: chunkTokensMax, slidingWindow: config.slidingWindow }),
+    };
+  }
+
+  /** Second moment of what the fine-tune's output head takes, `[hidden, hidden]`. Computes all layers of the fine-tune. */
+  async headMoment(signal: AbortSignal, onLayer: (layer: number) => void): Promise<Float32Array> {
+    using weights = this.#layerWeights();
+    const stream = new Stream(this.#context, weights, await this.#read(embeddingName));
+    for (let layer = 0; layer < this.#context.config.layers; layer++) {
+      await this.#loadLayer(layer, weights);
+      for (const stage of stages) {
+        signal.throwIfAborted();
+        stream.enter(stage);
+        stream.leave(stage);
+      }
+      onLayer(layer);
+    }
+    stream.enterHead(await this.#read("model.norm.weight"));
+    using seen = new StageStatistics(this.#context, { tuned: stream, student: stream }, false);
+    return seen.moment;
+  }
+
+  /**
+   * Has every linear layer compressed in turn, and the output head where it is a matrix of its own.
+   *
+   * @param embedding the compressed model's, `[vocabulary, hidden]`
+   */
+  async run(embedding: Float32Array, compress: Compressor, signal: AbortSignal): Promise<void> {
+    using tunedWeights = this.#layerWeights();
+    using studentWeights = this.#layerWeights();
+    const tuned = new Stream(this.#context, tunedWeights, await this.#read(embeddingName));
+    const student = new Stream(this.#context, studentWeights, embedding);
+    for (let layer = 0; layer < this.#context.config.layers; layer++) {
+      await this.#loadLayer(layer, tunedWeights, studentWeights);
+      for (const stage of stages) {
+        signal.throwIfAborted();
+        tuned.enter(stage);
+        student.enter(stage);
+        using seen = new StageStatistics(this.#context, { tuned, student }, stage.addsToStream);
+        const { moment } = seen;
+        // Matrices of a stage do not wait for each other.
+        await Promise.all(
+          stage.matrices.map(async (matrix) => {
+            const name = `model.layers.${layer}.${matrix}.weight`;
+            const drift = seen.driftOf(tunedWeights.get(name));
+            studentWeights.write(name, await compress(name, { moment, drift }));
+          }),
+        );
+        tuned.leave(stage);
+        student.leave(stage);
+      }
+    }
+    if (!this.#context.config.tiedEmbeddings) await this.#compressHead(tuned, student, compress);
+  }
+
+  [Symbol.dispose](): void {
+    this.#context.memory[Symbol.dispose]();
+  }
+
+  async #compressHead(tuned: Stream, student: Stream, compress: Compressor): Promise<void> {
+    const { config, device } = this.#context;
+    const scale = await this.#read("model.norm.weight");
+    tuned.enterHead(scale);
+    student.enterHead(scale);
+    using seen = new StageStatistics(this.#context, { tuned, student }, false);
+    using arena = new Arena(device, [{ name: headName, dtype: "f32", shape: [config.hiddenSize, config.vocabSize] }]);
+    arena.get(headName).write(await this.#read(headName));
+    await compress(headName, { moment: seen.moment, drift: seen.driftOf(arena.get(headName)) });
+  }
+
+  #layerWeights(): LayerWeights {
+    return new LayerWeights(this.#context.device, this.#context.config);
+  }
+
+  /** The fine-tune's parameters of a layer; its norms and biases are the compressed model's too. */
+  async #loadLayer(layer: number, tuned: LayerWeights, student?: LayerWeights): Promise<void> {
+    for (const { name, kind } of tuned.parametersOf(layer)) {
+      const values = await this.#read(name);
+      tuned.write(name, values);
+      if (kind === "vector") student?.write(name, values);
+    }
+  }
+
+  async #read(name: string): Promise<Float32Array> {
+    const stored = this.#tuned.tensors.get(name);
+    assert(stored, `${this.#tuned.path} was opened without ${name}`);
+    const bytes = new Uint8Array(stored.byteLength);
+    await this.#tuned.read(name, bytes);
+    return toFloat32(stored.dtype, bytes, elementCount(stored.shape));
+  }
+}

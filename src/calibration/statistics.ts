@@ -1,0 +1,96 @@
+import { Arena, Graph, type Tensor } from "../ggml/index.js";
+import type { Chunk } from "./chunks.js";
+import type { Stream, StreamContext } from "./stream.js";
+
+/** What was seen of the inputs of a linear layer. */
+export interface InputStatistics {
+  /** Second moment of the compressed model's input, E[x̂ x̂ᵀ]: symmetric, `[cols, cols]`. */
+  readonly moment: Float32Array;
+  /** By how much the layer's output misses the fine-tune's before it loses anything itself, E[e x̂ᵀ]: `[rows, cols]`. */
+  readonly drift: Float32Array;
+}
+
+/**
+ * Means over all tokens, each as it counts, for a stage that a fine-tune and its compressed self have both entered: x and x̂ are what
+ * their matrices take, r and r̂ their residual streams. They lie on the device until this is disposed.
+ */
+export class StageStatistics implements Disposable {
+  readonly #context: StreamContext;
+  readonly #arena: Arena;
+  readonly #addsToStream: boolean;
+
+  /** @param addsToStream the stage's matrix can make up for what the residual stream misses */
+  constructor(context: StreamContext, streams: { tuned: Stream; student: Stream }, addsToStream: boolean) {
+    const cols = streams.student.input[0]!.length / context.chunks[0]!.tokens.length;
+    this.#context = context;
+    this.#addsToStream = addsToStream;
+    this.#arena = new Arena(context.device, [
+      { name: "moment", dtype: "f32", shape: [cols, cols] },
+      { name: "cross", dtype: "f32", shape: [cols, cols] },
+      ...(addsToStream ? [{ name: "stream", dtype: "f32" as const, shape: [cols, context.config.hiddenSize] }] : []),
+    ]);
+    this.#arena.clear();
+    context.chunks.forEach((chunk, index) => {
+      this.#add(chunk, index, streams);
+    });
+  }
+
+  /** E[x̂ x̂ᵀ] */
+  get moment(): Float32Array {
+    return valuesOf(this.#arena.get("moment"));
+  }
+
+  /**
+   * E[(W(x − x̂) + r − r̂) x̂ᵀ], the residual streams only where the stage adds to them.
+   *
+   * @param weight W of the fine-tune, `[cols, rows]` on the device
+   */
+  driftOf(weight: Tensor): Float32Array {
+    using graph = new Graph(this.#context.device, { tensorsMax: 8 });
+    let drift = graph.mulMat(this.#arena.get("cross"), weight);
+    if (this.#addsToStream) drift = graph.add(drift, this.#arena.get("stream"));
+    graph.output(drift);
+    graph.allocate(this.#context.memory);
+    graph.compute();
+    return valuesOf(drift);
+  }
+
+  [Symbol.dispose](): void {
+    this.#arena[Symbol.dispose]();
+  }
+
+  #add({ tokens, rootWeights }: Chunk, index: number, { tuned, student }: { tuned: Stream; student: Stream }): void {
+    using graph = new Graph(this.#context.device, { tensorsMax: 64 });
+    const writes: (() => void)[] = [];
+    const input = (values: Float32Array, columns: number) => {
+      const tensor = graph.input(`input ${writes.length}`, "f32", [columns, tokens.length]);
+      writes.push(() => tensor.write(values));
+      return tensor;
+    };
+    const weights = input(rootWeights, 1);
+    const minusWeights = input(
+      rootWeights.map((weight) => -weight),
+      1,
+    );
+    const rows = (values: Float32Array, by: Tensor) => graph.mul(input(values, values.length / tokens.length), by); // [n, tokens]
+    const difference = (a: Float32Array, b: Float32Array) =>
+      graph.transpose(graph.add(rows(a, weights), rows(b, minusWeights))); // [tokens, n]
+    const sum = (name: string, product: Tensor) => graph.expand(graph.addRows(this.#arena.get(name), product, 0));
+
+    const seen = graph.transpose(rows(student.input[index]!, weights)); // [tokens, cols]
+    sum("moment", graph.mulMat(seen, seen));
+    // [cols of x − x̂, cols of x̂]: the product with W is over the former.
+    sum("cross", graph.mulMat(difference(tuned.input[index]!, student.input[index]!), seen));
+    if (this.#addsToStream) sum("stream", graph.mulMat(seen, difference(tuned.hidden[index]!, student.hidden[index]!)));
+
+    graph.allocate(this.#context.memory);
+    for (const write of writes) write();
+    graph.compute();
+  }
+}
+
+function valuesOf(tensor: Tensor): Float32Array {
+  const values = new Float32Array(tensor.elements);
+  tensor.read(values);
+  return values;
+}

@@ -1,0 +1,55 @@
+import { availableParallelism } from "node:os";
+import { assert } from "../util/index.js";
+import type { DeltaCodec } from "./codec.js";
+import { type EncodedDifference, joinParts, type MatrixPair, partsOf } from "./difference.js";
+import { Encoder } from "./encoder.js";
+
+/** Weights of a part: small enough that all threads have work, and the same however many there are, so that results are. */
+const partWeights = 1 << 18;
+
+/**
+ * Threads that encode differences with one codec. A codec that works row by row gets its matrices in parts, so that all threads have
+ * work when there is only one. Disposing ends the threads, at work or not.
+ */
+export class EncoderPool implements AsyncDisposable {
+  readonly #codec: DeltaCodec;
+  readonly #encoders: readonly Encoder[];
+  readonly #idle: Encoder[];
+  readonly #waiting: ((encoder: Encoder) => void)[] = [];
+
+  /** @param threads default: one a core */
+  constructor(codec: DeltaCodec, threads = availableParallelism()) {
+    assert(threads >= 1, `${threads} threads cannot encode`);
+    this.#codec = codec;
+    this.#encoders = Array.from({ length: threads }, () => new Encoder(codec));
+    this.#idle = [...this.#encoders];
+  }
+
+  /**
+   * Encodes a pair as soon as threads are free.
+   *
+   * @throws {KindredError} with code `invalid_difference` where the codec refuses the difference
+   * @throws the signal's reason; threads may be at work still, and are to be disposed of
+   */
+  async encode(pair: MatrixPair, signal: AbortSignal): Promise<EncodedDifference> {
+    const { rows, cols } = pair.shape;
+    const parts = partsOf(pair, this.#codec.rowByRow ? Math.ceil(partWeights / cols) : rows);
+    return joinParts(await Promise.all(parts.map((part) => this.#encodePart(part, signal))));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(this.#encoders.map((encoder) => encoder[Symbol.asyncDispose]()));
+  }
+
+  async #encodePart(part: () => MatrixPair, signal: AbortSignal): Promise<EncodedDifference> {
+    const encoder = this.#idle.pop() ?? (await new Promise<Encoder>((resolve) => this.#waiting.push(resolve)));
+    try {
+      signal.throwIfAborted();
+      return await encoder.encode(part(), signal);
+    } finally {
+      const next = this.#waiting.shift();
+      if (next) next(encoder);
+      else this.#idle.push(encoder);
+    }
+  }
+}
