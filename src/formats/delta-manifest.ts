@@ -157,12 +157,9 @@ function parseTensor(name: string, fields: Fields): DeltaTensor {
     return { name, kind, dtype, shape, value: blobOfValue(name, dtype, shape, fields.digest("sha256")) };
   }
   const extraRows = parseExtraRows(name, dtype, shape, fields);
+  if (kind === "exact") return { name, kind, dtype, shape, extraRows, exact: parseExact(name, fields.record("exact")) };
   const exact = fields.json.exact === undefined ? undefined : parseExact(name, fields.record("exact"));
   if (kind === "unchanged") return { name, kind, dtype, shape, extraRows, ...(exact && { exact }) };
-  if (kind === "exact") {
-    if (!exact) throw fields.wrong("exact", "what makes it exact");
-    return { name, kind, dtype, shape, extraRows, exact };
-  }
 
   const [rows, cols] = shape;
   if (shape.length !== 2 || rows === undefined || cols === undefined)
