@@ -18,7 +18,6 @@
 // distributions of the OWN contexts in order; the words of each part in gamma code.
 
 import { setImmediate } from "node:timers/promises";
-import { dtypes, rowBytes } from "../core/index.js";
 import {
   BitReader,
   BitWriter,
@@ -30,26 +29,12 @@ import {
   SymbolModel,
 } from "../entropy/index.js";
 import { assert, sha256 } from "../util/index.js";
-import {
-  blobOfPlane,
-  type DeltaBlob,
-  type MatrixShape,
-  type PlaneCodeForm,
-  type PlaneDType,
-  paddedCols,
-} from "./delta-tensor.js";
+import { blobOfPlane, type DeltaBlob, type MatrixShape, type PlaneCodeForm, type PlaneDType } from "./delta-tensor.js";
+import { contextCount, distributionsOf, type Form, forms, RowLayout, rowContexts } from "./plane-code-layout.js";
 
 /** A plane is stored coded where that saves at least this part of it; below, it is not worth the time to decode it. */
 export const CODE_SAVING_MIN = 0.05;
 
-/** Where the two bytes of a scale lie in a block; its other bytes are codes. */
-const scaleOffsets: Readonly<Record<PlaneDType, number>> = { q1_0: 0, tq1_0: 52, f16: 0 };
-
-const forms = ["raw", "own", "codes", "before"] as const;
-type Form = (typeof forms)[number];
-
-const PART_SYMBOLS = 1 << 16;
-const FULL_CONTEXTS = 3;
 /** Between so many parts, others get their turn. */
 const PARTS_A_TURN = 8;
 
@@ -144,83 +129,6 @@ export async function decodePlaneCode(
   }
 }
 
-/** Which bytes of a row are coded, in which context of the model, and which are raw: the same in every row. */
-class RowLayout {
-  /** Places in a row. */
-  readonly coded: Uint32Array;
-  readonly raw: Uint32Array;
-  /** How many contexts have a distribution of their own. */
-  readonly ownContexts: number;
-  readonly #rowBytes: number;
-  readonly #partRows: number;
-  /** For the coded bytes of as many rows as a part has, the model's context. */
-  readonly #contexts: Uint8Array;
-
-  constructor(contexts: Uint8Array, chosen: readonly Form[]) {
-    const places = Uint32Array.from(contexts.keys());
-    this.coded = places.filter((place) => chosen[contexts[place]!] !== "raw");
-    this.raw = places.filter((place) => chosen[contexts[place]!] === "raw");
-    this.#rowBytes = contexts.length;
-    const distributions = distributionsOf(chosen);
-    this.ownContexts = chosen.filter((form) => form === "own").length;
-    this.#partRows = Math.max(1, Math.floor(PART_SYMBOLS / Math.max(1, this.coded.length)));
-    const ofRow = Uint8Array.from(this.coded, (place) => distributions[contexts[place]!]!);
-    this.#contexts = new Uint8Array(ofRow.length * this.#partRows);
-    for (let row = 0; row < this.#partRows; row++) this.#contexts.set(ofRow, row * ofRow.length);
-  }
-
-  /** What rows the parts of a plane are; none where nothing is coded. */
-  parts(rows: number): readonly { readonly firstRow: number; readonly rows: number }[] {
-    if (this.coded.length === 0) return [];
-    return Array.from({ length: Math.ceil(rows / this.#partRows) }, (_, part) => {
-      const firstRow = part * this.#partRows;
-      return { firstRow, rows: Math.min(this.#partRows, rows - firstRow) };
-    });
-  }
-
-  contextsOf(rows: number): Uint8Array {
-    return this.#contexts.subarray(0, rows * this.coded.length);
-  }
-
-  gather(plane: Uint8Array, firstRow: number, rows: number): Uint8Array {
-    const { coded } = this;
-    const symbols = new Uint8Array(coded.length * rows);
-    let at = 0;
-    for (let row = firstRow; row < firstRow + rows; row++) {
-      const start = row * this.#rowBytes;
-      for (let i = 0; i < coded.length; i++) symbols[at++] = plane[start + coded[i]!]!;
-    }
-    return symbols;
-  }
-
-  scatter(symbols: Uint8Array, plane: Uint8Array, firstRow: number, rows: number): void {
-    const { coded } = this;
-    let at = 0;
-    for (let row = firstRow; row < firstRow + rows; row++) {
-      const start = row * this.#rowBytes;
-      for (let i = 0; i < coded.length; i++) plane[start + coded[i]!] = symbols[at++]!;
-    }
-  }
-}
-
-/** The context of each byte of a row. */
-function rowContexts(dtype: PlaneDType, cols: number): Uint8Array {
-  const { blockSize, blockBytes } = dtypes[dtype];
-  const contexts = new Uint8Array(rowBytes(dtype, paddedCols(dtype, cols)));
-  const fullBlocks = Math.floor(cols / blockSize);
-  for (let place = 0; place < contexts.length; place++) {
-    const inBlock = place % blockBytes;
-    const inScale = inBlock - scaleOffsets[dtype];
-    if (place >= fullBlocks * blockBytes) contexts[place] = FULL_CONTEXTS + inBlock;
-    else if (inScale === 0 || inScale === 1) contexts[place] = 1 + inScale;
-  }
-  return contexts;
-}
-
-function contextCount(contexts: Uint8Array): number {
-  return Math.max(FULL_CONTEXTS, contexts.at(-1)! + 1);
-}
-
 /** How often each byte comes in each context. */
 function countBytes(bytes: Uint8Array, contexts: Uint8Array): readonly Uint32Array[] {
   const counts = Array.from({ length: contextCount(contexts) }, () => new Uint32Array(SYMBOLS_MAX));
@@ -255,21 +163,6 @@ function chooseForms(counts: readonly Uint32Array[]): readonly Form[] {
 /** What `own` adds to a distribution that it shares. */
 function addedBits(shared: Uint32Array, own: Uint32Array): number {
   return entropyBits(shared.map((count, i) => count + own[i]!)) - entropyBits(shared);
-}
-
-/**
- * The number of each context's distribution among those of OWN contexts; 0 for RAW ones, which need none.
- *
- * @throws {CorruptCode} where a context shares one that there is not
- */
-function distributionsOf(chosen: readonly Form[]): readonly number[] {
-  let last = -1;
-  return chosen.map((form) => {
-    if (form === "own") last += 1;
-    if ((form === "codes" && chosen[0] !== "own") || (form === "before" && last < 0))
-      throw new CorruptCode("a context shares a distribution that there is not");
-    return form === "raw" || form === "codes" ? 0 : last;
-  });
 }
 
 /** Bits of bytes that come so often, with the distribution that codes them. */
