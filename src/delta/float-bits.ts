@@ -45,12 +45,19 @@ export function contextsByUpper(dtype: FloatDType, contextOf: Uint8Array): Uint8
 
 /** Looks up the upper nine bits of every element in a table, such as {@link contextsByUpper} makes. */
 export function lookUpUpper(elements: FloatBits, table: Uint8Array, into: Uint8Array): void {
-  // Shifts by a constant take a third of the time.
+  // Shifts by a constant take a third of the time, and two halves in a word one load.
   if (elements instanceof Int32Array) {
     for (let i = 0; i < elements.length; i++) into[i] = table[elements[i]! >>> 23]!;
-  } else {
-    for (let i = 0; i < elements.length; i++) into[i] = table[(elements[i]! >>> 7) & 511]!;
+    return;
   }
+  const pairs = elements.byteOffset % 4 === 0 ? elements.length >> 1 : 0;
+  const words = pairs > 0 ? new Int32Array(elements.buffer, elements.byteOffset, pairs) : new Int32Array(0);
+  for (let i = 0; i < words.length; i++) {
+    const word = words[i]!;
+    into[2 * i] = table[(word >>> 7) & 511]!;
+    into[2 * i + 1] = table[word >>> 23]!;
+  }
+  for (let i = 2 * pairs; i < elements.length; i++) into[i] = table[(elements[i]! >>> 7) & 511]!;
 }
 
 /** The bits that are not the sign. */

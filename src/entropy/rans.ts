@@ -19,11 +19,12 @@
 
 import { assert } from "../util/index.js";
 import { CorruptCode } from "./corrupt-code.js";
-import { FREQUENCY_TOTAL, PROBABILITY_BITS, SYMBOLS_MAX, type SymbolModel } from "./symbol-model.js";
+import { PROBABILITY_BITS, SYMBOLS_MAX, type SymbolModel } from "./symbol-model.js";
 
 const STATE_MIN = 1 << 15;
 const STATES_BYTES = 16;
-const PLACE_MASK = FREQUENCY_TOTAL - 1;
+const PLACE_MASK = 4095;
+const RUN_SYMBOLS = 4096;
 
 /** Writes symbols, each under its context's distribution. */
 export class SymbolEncoder {
@@ -105,30 +106,58 @@ export class SymbolDecoder {
     new Uint8Array(words.buffer).set(bytes.subarray(STATES_BYTES));
     words.fill(0, wordBytes / 2, count + 2);
 
-    const used = run(this.#places, words, states, contexts, symbols, count);
+    let used = 0;
+    const lanesEnd = count - (count % 4);
+    for (let from = 0; from < lanesEnd; from += RUN_SYMBOLS) {
+      const to = Math.min(from + RUN_SYMBOLS, lanesEnd);
+      used = decodeLanes(this.#places, words, states, contexts, symbols, from, to, used);
+    }
+    for (let i = lanesEnd; i < count; i++) used = this.#decodeLast(words, states, contexts[i]!, symbols, i, used);
     if (Math.ceil(used / 2) * 4 !== wordBytes || states.some((x) => x !== STATE_MIN)) {
       throw new CorruptCode("its symbols do not end where they should");
     }
   }
+
+  /** One symbol of those after the last that all lanes have. Returns how many words are used then. */
+  #decodeLast(
+    words: Uint16Array,
+    states: Int32Array,
+    context: number,
+    symbols: Uint8Array,
+    i: number,
+    used: number,
+  ): number {
+    const x = states[i & 3]!;
+    const place = this.#places[(context << PROBABILITY_BITS) | (x & PLACE_MASK)]!;
+    symbols[i] = place;
+    const next = (Math.imul(((place >>> 8) & PLACE_MASK) + 1, x >>> PROBABILITY_BITS) + (place >>> 20)) | 0;
+    const isLow = next < STATE_MIN;
+    states[i & 3] = isLow ? (next << 16) | words[used]! : next;
+    return isLow ? used + 1 : used;
+  }
 }
 
-/** The loop over all symbols. Returns how many words it took, and leaves the lanes' last states in `states`. */
-function run(
+/**
+ * Symbols `from` to `to` of all four lanes, both multiples of 4. Returns how many words are used then. A plain function of arrays and
+ * numbers, called often for a few thousand symbols each, is what V8 compiles best and soonest.
+ */
+function decodeLanes(
   places: Int32Array,
   words: Uint16Array,
   states: Int32Array,
   contexts: Uint8Array,
   symbols: Uint8Array,
-  count: number,
+  from: number,
+  to: number,
+  used: number,
 ): number {
   let x0 = states[0]!;
   let x1 = states[1]!;
   let x2 = states[2]!;
   let x3 = states[3]!;
-  let at = 0;
-  let i = 0;
+  let at = used;
   // `need` is 1 where a state fell below 2^15: whether it did cannot be predicted, so it is computed with.
-  for (; i + 4 <= count; i += 4) {
+  for (let i = from; i < to; i += 4) {
     const p0 = places[(contexts[i]! << 12) | (x0 & PLACE_MASK)]!;
     const p1 = places[(contexts[i + 1]! << 12) | (x1 & PLACE_MASK)]!;
     const p2 = places[(contexts[i + 2]! << 12) | (x2 & PLACE_MASK)]!;
@@ -141,31 +170,22 @@ function run(
     x1 = (Math.imul(((p1 >>> 8) & PLACE_MASK) + 1, x1 >>> 12) + (p1 >>> 20)) | 0;
     x2 = (Math.imul(((p2 >>> 8) & PLACE_MASK) + 1, x2 >>> 12) + (p2 >>> 20)) | 0;
     x3 = (Math.imul(((p3 >>> 8) & PLACE_MASK) + 1, x3 >>> 12) + (p3 >>> 20)) | 0;
-    const n0 = (x0 - STATE_MIN) >>> 31;
-    x0 = (x0 << (n0 << 4)) | (words[at]! & -n0);
-    at += n0;
-    const n1 = (x1 - STATE_MIN) >>> 31;
-    x1 = (x1 << (n1 << 4)) | (words[at]! & -n1);
-    at += n1;
-    const n2 = (x2 - STATE_MIN) >>> 31;
-    x2 = (x2 << (n2 << 4)) | (words[at]! & -n2);
-    at += n2;
-    const n3 = (x3 - STATE_MIN) >>> 31;
-    x3 = (x3 << (n3 << 4)) | (words[at]! & -n3);
-    at += n3;
+    const need0 = (x0 - STATE_MIN) >>> 31;
+    x0 = (x0 << (need0 << 4)) | (words[at]! & -need0);
+    at += need0;
+    const need1 = (x1 - STATE_MIN) >>> 31;
+    x1 = (x1 << (need1 << 4)) | (words[at]! & -need1);
+    at += need1;
+    const need2 = (x2 - STATE_MIN) >>> 31;
+    x2 = (x2 << (need2 << 4)) | (words[at]! & -need2);
+    at += need2;
+    const need3 = (x3 - STATE_MIN) >>> 31;
+    x3 = (x3 << (need3 << 4)) | (words[at]! & -need3);
+    at += need3;
   }
   states[0] = x0;
   states[1] = x1;
   states[2] = x2;
   states[3] = x3;
-  for (; i < count; i++) {
-    const x = states[i & 3]!;
-    const place = places[(contexts[i]! << 12) | (x & PLACE_MASK)]!;
-    symbols[i] = place;
-    const next = (Math.imul(((place >>> 8) & PLACE_MASK) + 1, x >>> 12) + (place >>> 20)) | 0;
-    const need = (next - STATE_MIN) >>> 31;
-    states[i & 3] = (next << (need << 4)) | (words[at]! & -need);
-    at += need;
-  }
   return at;
 }
