@@ -7,8 +7,7 @@
 //                                                    NaN is 0x7fc00000, 0x7fc0 or 0x7e00, whichever NaN it was
 
 import type { FloatDType, MatrixShape } from "../formats/index.js";
-import { toFloat32 } from "../ggml/index.js";
-import { assert, numberToF16 } from "../util/index.js";
+import { assert, f16ToNumber, numberToF16 } from "../util/index.js";
 import type { Plane } from "./codec.js";
 import { bytesOf, type FloatBits, floatBits } from "./float-bits.js";
 import { addPlane } from "./planes.js";
@@ -29,9 +28,26 @@ export interface ReferenceParts {
 /** What is restored of a tensor without an exact layer, but for its extra rows. */
 export function referenceOf({ dtype, baseDType, base, planes, shape }: ReferenceParts): FloatBits {
   if (planes.length === 0 && dtype === baseDType) return floatBits(dtype, base);
-  const values = toFloat32(baseDType, base, shape.rows * shape.cols);
+  const values = widen(baseDType, base);
   for (const plane of planes) addPlane(values, plane.dtype, plane.bytes, shape);
   return roundTo(dtype, values);
+}
+
+/**
+ * Stored floats as numbers, in the same memory where they are f32. ggml has this too, but this runs in threads that may be ended at
+ * any time, and the native library does not survive that while it is loaded.
+ */
+function widen(dtype: FloatDType, bytes: Uint8Array): Float32Array {
+  const bits = floatBits(dtype, bytes);
+  if (dtype === "f32") return new Float32Array(bits.buffer, bits.byteOffset, bits.length);
+  const values = new Float32Array(bits.length);
+  if (dtype === "f16") {
+    for (let i = 0; i < values.length; i++) values[i] = f16ToNumber(bits[i]! & 0xffff);
+  } else {
+    const wide = new Int32Array(values.buffer);
+    for (let i = 0; i < wide.length; i++) wide[i] = bits[i]! << 16;
+  }
+  return values;
 }
 
 /** Numbers as the bits of a dtype, as the drawing above says. The memory of `values` is used up. */
