@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { restoreCheckpoint } from "../delta/index.js";
+import { type Progress, type Restored, restoreCheckpoint } from "../delta/index.js";
 import { openCheckpoint, openDelta } from "../formats/index.js";
 import { untilInterrupted } from "./interrupt.js";
 import { ProgressLine } from "./progress.js";
@@ -8,7 +8,14 @@ interface RestoreFlags {
   readonly base: string;
   readonly delta: string;
   readonly out: string;
+  readonly exact?: true;
 }
+
+const outcomes: Readonly<Record<Restored, string>> = {
+  approximation: "the variant as it is served",
+  tensors: "every tensor as it was, bit for bit",
+  file: "model.safetensors as it was, bit for bit",
+};
 
 /** Adds `kindred restore`. */
 export function register(program: Command): void {
@@ -18,15 +25,17 @@ export function register(program: Command): void {
     .requiredOption("--base <path>", "the base that the delta was made against")
     .requiredOption("--delta <folder>", "the delta artifact")
     .requiredOption("--out <folder>", "the Hugging Face folder to write")
+    .option("--exact", "write the fine-tune itself, bit for bit, rather than what is served of it")
     .action(restore);
 }
 
-async function restore({ base: basePath, delta: deltaPath, out }: RestoreFlags): Promise<void> {
-  await untilInterrupted(async (signal) => {
+async function restore({ base: basePath, delta: deltaPath, out, exact }: RestoreFlags): Promise<void> {
+  const restored = await untilInterrupted(async (signal) => {
     await using base = await openCheckpoint(basePath);
     await using delta = await openDelta(deltaPath);
     using line = new ProgressLine(`Restoring ${delta.name}`);
-    await restoreCheckpoint({ base, delta, out, signal, onProgress: (progress) => line.show(progress) });
+    const onProgress = (progress: Progress) => line.show(progress);
+    return await restoreCheckpoint({ base, delta, out, exact: exact === true, signal, onProgress });
   });
-  console.log(`Restored to ${out}`);
+  console.log(`Restored to ${out}: ${outcomes[restored]}`);
 }

@@ -4,6 +4,8 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { after, before, describe, test } from "node:test";
 import OpenAI from "openai";
+import { compressDelta, createCodec, restoreCheckpoint } from "../delta/index.js";
+import { openCheckpoint, openDelta } from "../formats/index.js";
 import { base, questions, startServer, testEngine, variants } from "./service.test.kit.js";
 
 describe("the embedded family, served", () => {
@@ -197,6 +199,20 @@ test("refuses variants of another base and serves the others", async (t) => {
     ["tiny"],
   );
   assert.notEqual(await running.ask("tiny", "Tell me a story."), "");
+});
+
+test("refuses an artifact of exact layers alone, and says what to do", async (t) => {
+  const folder = await mkdtemp(path.join(tmpdir(), "kindred-"));
+  t.after(() => rm(folder, { recursive: true }));
+  await using checkpoint = await openCheckpoint(base);
+  await using delta = await openDelta(path.join(variants, "roman"));
+  await restoreCheckpoint({ base: checkpoint, delta, out: path.join(folder, "tuned") });
+  await using tuned = await openCheckpoint(path.join(folder, "tuned"));
+  await compressDelta({ base: checkpoint, tuned, codec: createCodec("exact"), out: path.join(folder, "exact") });
+  await using running = await startServer({ variants: path.join(folder, "exact") });
+  const [refused] = running.service.info.refused;
+  assert.equal(refused?.error.code, "only_exact");
+  assert.match(refused.error.message, /--codec sign --exact/);
 });
 
 test("fails the requests of a variant whose bytes changed on disk, and no others", async (t) => {

@@ -49,6 +49,8 @@ export interface DeltaCodec {
   readonly options: CodecOptions;
   /** Every row is encoded without regard to the others, so that a matrix may be encoded in parts. */
   readonly rowByRow: boolean;
+  /** True where `encode` makes no planes and leaves matrices to their exact layers, which hold any value. */
+  readonly withoutPlanes?: true;
   /**
    * Encodes `difference` (tuned − base, row-major, `rows · cols` long). A function of its arguments alone: without a calibration the
    * same difference gives the same planes on every machine; what products of matrices go into, calibrated planes and factors, comes

@@ -57,7 +57,7 @@ test("spends no byte on what the fine-tune left alone", async (t) => {
     changed.map(({ name }) => name),
     [queries, norm],
   );
-  assert.ok(report.tensors.every(({ form, bytes }) => (form === "unchanged") === (bytes === 0)));
+  assert.ok(report.tensors.every(({ form, diskBytes }) => (form === "unchanged") === (diskBytes === 0)));
   await using restored = await pair.restore();
   assert.deepEqual(await read(restored, embedding), await read(pair.base, embedding));
 });
@@ -65,7 +65,7 @@ test("spends no byte on what the fine-tune left alone", async (t) => {
 test("a fine-tune that changed nothing is an empty delta", async (t) => {
   const pair = await checkpointPair(t, {}, {});
   const report = await pair.compress();
-  assert.equal(report.total.bytes, 0);
+  assert.equal(report.total.diskBytes, 0);
   assert.equal(report.total.relativeError, 0);
   await using restored = await pair.restore();
   assert.deepEqual(await read(restored, queries), await read(pair.tuned, queries));
@@ -175,7 +175,7 @@ test("calibrated, it loses less of what the layers do, with and without an outpu
     const pair = await checkpointPair(t, { tied }, { tied, seed: 2 });
     const before = await pair.compress({ out: join(pair.folder, "free") });
     const after = await pair.compress({ calibration: text });
-    assert.equal(after.total.bytes, before.total.bytes);
+    assert.equal(after.total.residentBytes, before.total.residentBytes);
     const [free, calibrated] = await Promise.all(
       ["free", "delta"].map(async (name) => {
         await using delta = await openDelta(join(pair.folder, name));

@@ -1,21 +1,23 @@
 import { availableParallelism } from "node:os";
 import { type CalibrationSequence, Lockstep } from "../calibration/index.js";
-import { type Parameter, parametersOf } from "../core/index.js";
+import { InvalidRequest, type Parameter, parametersOf } from "../core/index.js";
 import {
   type Checkpoint,
   type DeltaTensor,
   differingText,
   openDelta,
+  readOriginalFile,
   writeDelta,
   writeFolder,
 } from "../formats/index.js";
 import { Device } from "../ggml/index.js";
 import { sha256 } from "../util/index.js";
 import type { Calibration, DeltaCodec } from "./codec.js";
-import { checkCompatible } from "./compatibility.js";
+import { CannotCompress, checkCompatible } from "./compatibility.js";
 import { Compression } from "./compression.js";
 import { type DistillationOptions, distillTensors } from "./distilled.js";
 import { EncoderPool } from "./encoder-pool.js";
+import { finishTensors } from "./finishing.js";
 import { type Progress, ProgressMeter } from "./progress-meter.js";
 import { type DeltaReport, reportOf } from "./report.js";
 import { Workspace } from "./workspace.js";
@@ -25,6 +27,8 @@ export interface CompressOptions {
   readonly base: Checkpoint;
   readonly tuned: Checkpoint;
   readonly codec: DeltaCodec;
+  /** Also store what restores the fine-tune bit for bit. Default: only where the codec makes no planes. */
+  readonly exact?: boolean;
   /** Text that the variant will see, as its tokens; without it, every input of a layer counts the same. */
   readonly calibration?: readonly CalibrationSequence[];
   /** Train the scales of what was compressed, and norms and biases, end to end. */
@@ -42,6 +46,7 @@ export interface CompressOptions {
  * tensor of each checkpoint for every thread; with a calibration also two layers' weights and the hidden states of its text.
  *
  * @throws {CannotCompress} if the two do not fit each other, or a value cannot be encoded; names the tensor then
+ * @throws {InvalidRequest} if there is a calibration or a distillation, and a codec without planes that it could better
  * @throws {AlreadyExists} if there is something at `out`
  * @throws the signal's reason when it is aborted. What was done until then, or until the process was killed, lies in `OUT.partial`, from
  *   where the same call goes on; after any other failure nothing stays
@@ -49,16 +54,24 @@ export interface CompressOptions {
 export async function compressDelta(options: CompressOptions): Promise<DeltaReport> {
   const { base, tuned, codec, out, signal = new AbortController().signal } = options;
   checkCompatible(base, tuned);
+  checkHasUse(options);
   await writeFolder(out, async (folder) => {
     const source = { name: base.name, fingerprint: await base.fingerprint() };
     await using workspace = await Workspace.open(`${out}.partial`, await describeWork(options));
     try {
+      const compressed = await compressTensors(options, workspace, signal);
+      const withoutPlanes = codec.withoutPlanes === true;
+      const exact = options.exact === true || withoutPlanes;
+      const finishing = { base, tuned, workspace, exact, withoutPlanes, threads: options.threads, signal };
+      const tensors = await finishTensors(compressed, finishing);
+      const original = exact ? await readOriginalFile(tuned) : undefined;
       await writeDelta(folder, {
         codec: { name: codec.name, options: codec.options },
         base: source,
-        tensors: await compressTensors(options, workspace, signal),
+        tensors,
         configJson: tuned.configJson,
         text: differingText(base.text, tuned.text),
+        ...(original && { original }),
         readBlob: ({ name }) => workspace.get(name),
       });
     } catch (error) {
@@ -70,6 +83,21 @@ export async function compressDelta(options: CompressOptions): Promise<DeltaRepo
   });
   await using artifact = await openDelta(out);
   return reportOf(artifact);
+}
+
+function checkHasUse({ codec, calibration, distillation }: CompressOptions): void {
+  if (!codec.withoutPlanes || !(calibration || distillation)) return;
+  const problem = `Codec "${codec.name}" makes no planes that text could better: choose another, or leave the text out`;
+  throw new InvalidRequest("codec", problem);
+}
+
+/** Refuses an exact layer where it has no reference that is the same on every machine. */
+function checkHasReference(tensor: DeltaTensor, { base, tuned, exact }: CompressOptions): void {
+  if (!exact || tensor.kind !== "planes" || tensor.factors.length === 0) return;
+  const problem =
+    `an exact layer on top of factors is not possible, and "${tensor.name}" has factors: how their products are rounded ` +
+    "depends on the machine; choose a codec that makes planes alone, such as sign";
+  throw new CannotCompress(tuned, base, problem, { tensor: tensor.name });
 }
 
 /** All that the encoded bytes depend on. */
@@ -90,16 +118,19 @@ async function compressTensors(
 ): Promise<ReadonlyMap<string, DeltaTensor>> {
   const { base, tuned, codec, calibration, threads: lanes = availableParallelism() } = options;
   await using encoders = new EncoderPool(codec, lanes);
-  const compression = new Compression({ base, tuned, encoders, workspace });
+  const withoutPlanes = codec.withoutPlanes === true;
+  const compression = new Compression({ base, tuned, encoders, workspace, withoutPlanes });
   const parameters = parametersOf(tuned.config);
   const progress = new ProgressMeter([...tuned.tensors.values()], options.onProgress);
   const once = async (name: string, compress: () => Promise<DeltaTensor>) => {
     const found = workspace.finished.get(name);
     if (found) {
+      checkHasReference(found, options);
       progress.found(name);
       return found;
     }
     const tensor = await compress();
+    checkHasReference(tensor, options);
     await workspace.finish(tensor);
     progress.finished(name);
     return tensor;

@@ -30,12 +30,21 @@ export class Compression {
   readonly #tuned: Checkpoint;
   readonly #encoders: EncoderPool;
   readonly #workspace: Workspace;
+  /** Matrices are left to their exact layers, which hold any value. */
+  readonly #withoutPlanes: boolean;
 
-  constructor(options: { base: Checkpoint; tuned: Checkpoint; encoders: EncoderPool; workspace: Workspace }) {
+  constructor(options: {
+    base: Checkpoint;
+    tuned: Checkpoint;
+    encoders: EncoderPool;
+    workspace: Workspace;
+    withoutPlanes: boolean;
+  }) {
     this.#base = options.base;
     this.#tuned = options.tuned;
     this.#encoders = options.encoders;
     this.#workspace = options.workspace;
+    this.#withoutPlanes = options.withoutPlanes;
   }
 
   /** A norm or bias, which is kept as it is. */
@@ -66,7 +75,7 @@ export class Compression {
       const extraRows = await this.#keepExtraRows(name, tuned, rows);
       const head = { name, dtype, shape: stored.shape, extraRows };
       const pair = { base: base.values, tuned: tuned.values, shape, kind, ...(calibration && { calibration }) };
-      if (isUnchanged(pair)) return { ...head, kind: "unchanged" };
+      if (this.#withoutPlanes || isUnchanged(pair)) return { ...head, kind: "unchanged" };
 
       const { planes, factors, norm, error } = await this.#encoders.encode(pair, signal);
       const blobs: DeltaBlob[] = [];
@@ -149,6 +158,7 @@ export class Compression {
   }
 
   #checkFinite(name: string, values: Float32Array): void {
+    if (this.#withoutPlanes) return;
     const index = values.findIndex((value) => !Number.isFinite(value));
     if (index === -1) return;
     throw new CannotCompress(this.#tuned, this.#base, `tensor "${name}" holds ${values[index]}`, { tensor: name });

@@ -13,6 +13,11 @@ export interface EncoderSettings {
   readonly options: CodecOptions;
 }
 
+/** What the thread says once, when it has loaded. */
+export interface EncoderReady {
+  readonly ready: true;
+}
+
 /** The answer to one pair. */
 export type EncoderAnswer = { readonly encoded: EncodedDifference } | { readonly error: ErrorData };
 
@@ -36,3 +41,5 @@ port.on("message", (pair: MatrixPair) => {
     port.postMessage({ error: errorToData(error) } satisfies EncoderAnswer);
   }
 });
+
+port.postMessage({ ready: true } satisfies EncoderReady);

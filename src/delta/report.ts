@@ -1,17 +1,26 @@
-import { elementCount, tensorBytes } from "../core/index.js";
-import { blobsOf, type DeltaArtifact, type DeltaTensor } from "../formats/index.js";
+import { elementCount, type ModelConfig, tensorBytes } from "../core/index.js";
+import {
+  blobsOf,
+  type DeltaArtifact,
+  type DeltaTensor,
+  type PlanesTensor,
+  residentBytes,
+  storedBytes,
+} from "../formats/index.js";
 import { formatBytes } from "../util/index.js";
 
 /** What some parameters of a delta cost and lose. */
 export interface ReportLine {
   /** A parameter's name, or a pattern with `*` for the layer. */
   readonly name: string;
-  /** How they are stored: "unchanged", "absolute", or planes and factors, as "q1_0 × 2 + q8_0 rank 32". */
+  /** How they are stored: "unchanged", "absolute", "exact", or planes and factors, as "q1_0 × 2 + q8_0 rank 32"; "+ exact" with it. */
   readonly form: string;
   readonly parameters: number;
-  /** Of the delta's blobs. */
-  readonly bytes: number;
-  /** `bytes` over all of these parameters, in bits. */
+  /** Of the delta's blobs as they are stored. */
+  readonly diskBytes: number;
+  /** Device memory of these while the variant is resident; see {@link residentBytes}. */
+  readonly residentBytes: number;
+  /** `diskBytes` over all of these parameters, in bits. */
   readonly bitsPerWeight: number;
   /** ‖Δ − Δ̂‖ / ‖Δ‖ over what is in planes and factors; 0 where nothing is, since the rest is exact. */
   readonly relativeError: number;
@@ -33,9 +42,9 @@ export interface DeltaReport {
 }
 
 /** What a report looks at of an artifact. */
-export type ReportedDelta = Pick<DeltaArtifact, "name" | "codec" | "base" | "tensors">;
+export type ReportedDelta = Pick<DeltaArtifact, "name" | "codec" | "base" | "config" | "tensors">;
 
-export function reportOf({ name, codec, base, tensors }: ReportedDelta): DeltaReport {
+export function reportOf({ name, codec, base, config, tensors }: ReportedDelta): DeltaReport {
   const all = [...tensors.values()];
   const layered = all.filter(({ name }) => layerOf(name) !== null);
   return {
@@ -43,32 +52,37 @@ export function reportOf({ name, codec, base, tensors }: ReportedDelta): DeltaRe
     codec,
     base,
     tunedBytes: all.reduce((sum, { dtype, shape }) => sum + tensorBytes(dtype, shape), 0),
-    tensors: all.map((tensor) => lineOf(tensor.name, [tensor])),
-    groups: linesBy(all, ({ name }) => name.replace(/\.layers\.\d+\./, ".layers.*.")),
-    layers: linesBy(layered, ({ name }) => layerOf(name)!),
-    total: lineOf("total", all),
+    tensors: all.map((tensor) => lineOf(tensor.name, [tensor], config)),
+    groups: linesBy(all, config, ({ name }) => name.replace(/\.layers\.\d+\./, ".layers.*.")),
+    layers: linesBy(layered, config, ({ name }) => layerOf(name)!),
+    total: lineOf("total", all, config),
   };
 }
 
 /** The report as a table for a terminal; one line a group of tensors, or one a tensor. */
 export function printReport(report: DeltaReport, { tensors }: { tensors: boolean }): string {
   const lines = [...(tensors ? report.tensors : report.groups), { ...report.total, form: "" }];
-  const rows = lines.map(({ name, form, parameters, bytes, bitsPerWeight, relativeError }) => [
+  const rows = lines.map(({ name, form, parameters, diskBytes, residentBytes, bitsPerWeight, relativeError }) => [
     name,
     form,
     parameters.toLocaleString("en"),
-    formatBytes(bytes),
+    formatBytes(diskBytes),
+    formatBytes(residentBytes),
     bitsPerWeight.toFixed(2),
     relativeError.toFixed(4),
   ]);
-  return printTable(["tensor", "form", "parameters", "bytes", "bits/weight", "error"], rows);
+  return printTable(["tensor", "form", "parameters", "disk", "resident", "bits/weight", "error"], rows);
 }
 
 /** A line for each name that tensors have in common, in the order in which they first come. */
-function linesBy(tensors: readonly DeltaTensor[], nameOf: (tensor: DeltaTensor) => string): ReportLine[] {
+function linesBy(
+  tensors: readonly DeltaTensor[],
+  config: ModelConfig,
+  nameOf: (tensor: DeltaTensor) => string,
+): ReportLine[] {
   const groups = new Map<string, DeltaTensor[]>();
   for (const tensor of tensors) groups.set(nameOf(tensor), [...(groups.get(nameOf(tensor)) ?? []), tensor]);
-  return [...groups].map(([name, group]) => lineOf(name, group));
+  return [...groups].map(([name, group]) => lineOf(name, group, config));
 }
 
 /** Where a parameter is in its model; null for the final norm, which is in no layer. */
@@ -78,14 +92,14 @@ function layerOf(name: string): string | null {
   return /\.layers\.(\d+)\./.exec(name)?.[1] ?? null;
 }
 
-function lineOf(name: string, tensors: readonly DeltaTensor[]): ReportLine {
+function lineOf(name: string, tensors: readonly DeltaTensor[], config: ModelConfig): ReportLine {
   let parameters = 0;
-  let bytes = 0;
+  let diskBytes = 0;
   let squaredNorm = 0;
   let squaredError = 0;
   for (const tensor of tensors) {
     parameters += elementCount(tensor.shape);
-    for (const { byteLength } of blobsOf(tensor)) bytes += byteLength;
+    for (const blob of blobsOf(tensor)) diskBytes += storedBytes(blob);
     if (tensor.kind !== "planes") continue;
     squaredNorm += tensor.norm ** 2;
     squaredError += tensor.error ** 2;
@@ -94,15 +108,20 @@ function lineOf(name: string, tensors: readonly DeltaTensor[]): ReportLine {
     name,
     form: [...new Set(tensors.map(formOf))].join(", "),
     parameters,
-    bytes,
-    bitsPerWeight: (bytes * 8) / parameters,
+    diskBytes,
+    residentBytes: residentBytes(config, tensors),
+    bitsPerWeight: (diskBytes * 8) / parameters,
     relativeError: squaredNorm === 0 ? 0 : Math.sqrt(squaredError / squaredNorm),
   };
 }
 
 function formOf(tensor: DeltaTensor): string {
-  if (tensor.kind !== "planes") return tensor.kind;
-  const { planeDType, planes, factors } = tensor;
+  if (tensor.kind === "exact") return tensor.kind;
+  const form = tensor.kind === "planes" ? partsOf(tensor) : tensor.kind;
+  return tensor.exact?.blob ? `${form} + exact` : form;
+}
+
+function partsOf({ planeDType, planes, factors }: PlanesTensor): string {
   const ofPlanes = planes.length > 0 ? [`${planeDType} × ${planes.length}`] : [];
   return [...ofPlanes, ...factors.map(({ dtype, rank }) => `${dtype} rank ${rank}`)].join(" + ");
 }

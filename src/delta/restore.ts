@@ -1,23 +1,31 @@
+import { createHash } from "node:crypto";
 import { writeFile } from "node:fs/promises";
+import { availableParallelism } from "node:os";
 import { join } from "node:path";
-import { elementCount, tensorBytes } from "../core/index.js";
+import { elementCount, InvalidFile, KindredError, tensorBytes } from "../core/index.js";
 import {
   type Checkpoint,
   checkBase,
   type DeltaArtifact,
-  type DeltaBlob,
   type DeltaTensor,
+  encodeSafetensorsHeader,
   type FloatDType,
+  inOriginalOrder,
+  type OriginalFile,
   planeShape,
   printJson,
   printText,
   type SafetensorsDType,
+  type TensorToWrite,
   writeFolder,
   writeSafetensors,
 } from "../formats/index.js";
-import { fromFloat32, toFloat32 } from "../ggml/index.js";
+import { toFloat32 } from "../ggml/index.js";
 import { assert } from "../util/index.js";
+import { readBlob } from "./blob.js";
 import { addEncoded, readEncoded } from "./decoded.js";
+import { storeAs } from "./exact-reference.js";
+import { ExactRestoration } from "./exact-restoration.js";
 import { type Progress, ProgressMeter } from "./progress-meter.js";
 
 /** What {@link restoreCheckpoint} restores, and where. */
@@ -26,47 +34,103 @@ export interface RestoreOptions {
   readonly delta: DeltaArtifact;
   /** The folder to be made. */
   readonly out: string;
+  /** Restore the fine-tune bit for bit, rather than what is served of it. Default: only where nothing else is stored. */
+  readonly exact?: boolean;
+  /** Threads that decode exact layers. Default: one a core. */
+  readonly threads?: number;
   readonly onProgress?: (progress: Progress) => void;
   readonly signal?: AbortSignal;
+}
+
+/**
+ * What was restored: the variant as it is served; or each tensor of the fine-tune, bit for bit; or these in the very file
+ * that they came from. All that is said to be the same has been held against its SHA-256.
+ */
+export type Restored = "approximation" | "tensors" | "file";
+
+/** An artifact whose fine-tune was to come back bit for bit, though it was compressed without that. */
+export class NotExact extends KindredError {
+  constructor({ name, path }: DeltaArtifact) {
+    super(
+      "not_exact",
+      422,
+      `Cannot restore ${name} bit for bit: it was compressed without exact layers; compress it again with --exact`,
+      { details: { path } },
+    );
+  }
 }
 
 const storedAs: Readonly<Record<FloatDType, SafetensorsDType>> = { f32: "F32", f16: "F16", bf16: "BF16" };
 
 /**
  * Writes the variant that a delta describes as a Hugging Face folder, in the dtypes of the fine-tune that was
- * compressed. Memory holds one tensor.
+ * compressed. Memory holds one tensor, or what {@link ExactRestoration} says.
  *
  * @throws {BaseMismatch} if the delta was made against another base
- * @throws {InvalidFile} if a blob of the delta is damaged
+ * @throws {NotExact} if it has not what it takes to be restored bit for bit
+ * @throws {InvalidFile} if a blob of the delta is damaged, or something does not come out as it was
  * @throws {AlreadyExists} if there is something at `out`
  * @throws the signal's reason when it is aborted; nothing stays at `out` then, as after any other failure
  */
-export async function restoreCheckpoint({ base, delta, out, onProgress, signal }: RestoreOptions): Promise<void> {
+export async function restoreCheckpoint(options: RestoreOptions): Promise<Restored> {
+  const { base, delta, out, signal = new AbortController().signal } = options;
   await checkBase(delta, base);
-  const tensors = [...delta.tensors.values()];
+  const all = [...delta.tensors.values()];
+  const exact = options.exact === true || all.some(({ kind }) => kind === "exact");
+  if (exact && !all.every((tensor) => tensor.kind === "absolute" || tensor.exact)) throw new NotExact(delta);
+  const original = exact ? delta.original : undefined;
+  const tensors = original ? await inOriginalOrder(delta.path, original, delta.tensors) : all;
   const sizes = tensors.map(({ name, dtype, shape }) => ({ name, byteLength: tensorBytes(dtype, shape) }));
-  const progress = new ProgressMeter(sizes, onProgress);
+  const progress = new ProgressMeter(sizes, options.onProgress);
+
   await writeFolder(out, async (folder) => {
-    const weights = tensors.map((tensor) => ({
+    const threads = exact ? (options.threads ?? availableParallelism()) : 0;
+    await using restoration = new ExactRestoration({ base, delta, tensors, threads, signal });
+    const weights = tensors.map((tensor, index) => ({
       name: tensor.name,
       dtype: storedAs[tensor.dtype],
       shape: tensor.shape,
       bytes: async () => {
-        signal?.throwIfAborted();
-        const bytes = await restoreTensor(base, delta, tensor);
+        signal.throwIfAborted();
+        const bytes = exact ? await restoration.take(index) : await approximate(base, delta, tensor);
         progress.finished(tensor.name);
         return bytes;
       },
     }));
-    await writeSafetensors(join(folder, "model.safetensors"), weights, { metadata: { format: "pt" } });
+    const path = join(folder, "model.safetensors");
+    if (original) await writeOriginal(path, delta, original, weights);
+    else await writeSafetensors(path, weights, { metadata: { format: "pt" } });
     await writeFile(join(folder, "config.json"), printJson(delta.configJson));
     for (const [name, content] of printText({ ...base.text, ...delta.text }))
       await writeFile(join(folder, name), content);
   });
+  return original ? "file" : exact ? "tensors" : "approximation";
 }
 
-/** A variant's tensor as stored bytes in its own dtype. */
-async function restoreTensor(base: Checkpoint, delta: DeltaArtifact, tensor: DeltaTensor): Promise<Uint8Array> {
+/** Writes the very file that was compressed, and holds it against its checksum. */
+async function writeOriginal(
+  path: string,
+  delta: DeltaArtifact,
+  { header, sha256 }: OriginalFile,
+  weights: readonly (TensorToWrite & { readonly bytes: () => Promise<Uint8Array> })[],
+): Promise<void> {
+  const hash = createHash("sha256").update(encodeSafetensorsHeader(header));
+  const hashed = weights.map((tensor) => ({
+    ...tensor,
+    bytes: async () => {
+      const bytes = await tensor.bytes();
+      hash.update(bytes);
+      return bytes;
+    },
+  }));
+  await writeSafetensors(path, hashed, { header });
+  if (hash.digest("hex") === sha256) return;
+  throw new InvalidFile(delta.path, "its tensors under its header are not the model.safetensors that was compressed");
+}
+
+/** A variant's tensor as it is served, in its own dtype. */
+async function approximate(base: Checkpoint, delta: DeltaArtifact, tensor: DeltaTensor): Promise<Uint8Array> {
+  assert(tensor.kind !== "exact", `${tensor.name} has nothing to be served`);
   if (tensor.kind === "absolute") return readBlob(delta, tensor.value);
   const stored = base.tensors.get(tensor.name);
   assert(stored, `${tensor.name} is not in ${base.path}, which checkBase has compared`);
@@ -77,13 +141,7 @@ async function restoreTensor(base: Checkpoint, delta: DeltaArtifact, tensor: Del
   if (tensor.kind === "planes") {
     addEncoded(values, await readEncoded(tensor, (blob) => readBlob(delta, blob)), planeShape(tensor));
   }
-  const restored = fromFloat32(tensor.dtype, values, tensor.shape.at(-1)!);
+  const restored = storeAs(tensor.dtype, values);
   if (!tensor.extraRows) return restored;
   return Buffer.concat([restored, await readBlob(delta, tensor.extraRows.blob)]);
-}
-
-async function readBlob(delta: DeltaArtifact, blob: DeltaBlob): Promise<Uint8Array> {
-  const bytes = new Uint8Array(blob.byteLength);
-  await delta.readBlob(blob, bytes);
-  return bytes;
 }

@@ -96,7 +96,7 @@ export class Probe implements AsyncDisposable {
 
   /** Device memory that a variant takes while it is resident. */
   residentBytes(variant: string): number {
-    return residentBytes(this.#state.weights.config, this.#variant(variant).source.tensors);
+    return residentBytes(this.#state.weights.config, this.#variant(variant).source.tensors.values());
   }
 
   /** Begins a text; null reads as the base. One reading a variant at a time. */

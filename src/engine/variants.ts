@@ -27,6 +27,18 @@ export class BlueprintMismatch extends KindredError {
   }
 }
 
+/** An artifact that restores a fine-tune bit for bit and holds nothing to compute with. */
+export class OnlyExact extends KindredError {
+  constructor(variant: string) {
+    super(
+      "only_exact",
+      422,
+      `Cannot serve variant ${variant}: its artifact only restores the fine-tune; compress it with planes, such as --codec sign --exact, to have both`,
+      { details: { variant } },
+    );
+  }
+}
+
 /** Opens every variant against the base. One that does not fit is refused and the others go on. */
 export async function openVariants(
   sources: EngineOptions["variants"],
@@ -47,12 +59,13 @@ export async function openVariants(
 /**
  * Opens one variant against the base.
  *
- * @throws {KindredError} if it is damaged, was made against another base, or has another blueprint
+ * @throws {KindredError} if it is damaged, was made against another base, has another blueprint, or has only exact layers
  */
 export async function registerVariant(name: string, path: string, base: Checkpoint): Promise<RegisteredVariant> {
   const source = await openVariant(path, base);
   try {
     checkBlueprint(name, source.config, base.config);
+    if ([...source.tensors.values()].some(({ kind }) => kind === "exact")) throw new OnlyExact(name);
   } catch (error) {
     await source[Symbol.asyncDispose]();
     throw error;

@@ -8,6 +8,7 @@ import { uniformAt } from "../util/index.js";
 import { FileSource } from "./byte-source.js";
 import { checkBase, type DeltaArtifact, type DeltaContents, openDelta, writeDelta } from "./delta-artifact.js";
 import {
+  blobOfExact,
   blobOfExtraRows,
   blobOfPlane,
   blobOfValue,
@@ -15,10 +16,12 @@ import {
   blobsOf,
   type DeltaBlob,
   type DeltaTensor,
+  storedBytes,
   type UnchangedTensor,
 } from "./delta-tensor.js";
 import { parseModelConfig } from "./model-config.js";
 import { openCheckpoint } from "./open-checkpoint.js";
+import { storePlane } from "./plane-code.js";
 import { readSafetensorsHeader } from "./safetensors.js";
 import { temporaryFolder, tinyConfig, writeTinyFolder } from "./tiny-checkpoint.test.kit.js";
 
@@ -56,6 +59,62 @@ test("blobs lie in slot order: whole values, then plane 1 of every tensor, then 
   );
   assert.deepEqual(names.slice(0, 2), [`${embedding}.extra_rows`, "model.layers.0.input_layernorm.weight.value"]);
   assert.equal(names.at(-1), "model.layers.1.mlp.down_proj.weight.plane2");
+});
+
+test("coded planes and exact layers are read as what they stand for", async (t) => {
+  const stored = new Map<string, Uint8Array>();
+  const plain = new Map<string, Uint8Array>();
+  const tensors = exampleTensors({ planes: 1 }).map((tensor): DeltaTensor => {
+    if (tensor.kind !== "planes" || tensor.name !== queries) return tensor;
+    // Every scale the same, and all but 8 of 128 codes padding.
+    const bytes = Uint8Array.from({ length: tensor.planes[0]!.byteLength }, (_, i) =>
+      i % 18 < 2 ? 0x34 : i % 18 === 2 ? i : 0,
+    );
+    const plane = storePlane(queries, 0, "q1_0", { rows: 16, cols: 8 }, bytes);
+    const code = Uint8Array.of(1, 2, 3, 4);
+    const layer = blobOfExact(queries, 4, createHash("sha256").update(code).digest("hex"));
+    stored.set(plane.blob.name, plane.stored).set(layer.name, code);
+    plain.set(plane.blob.name, bytes).set(layer.name, code);
+    return { ...tensor, planes: [plane.blob], exact: { sha256: fingerprint, blob: layer } };
+  });
+  const original = { sha256: fingerprint, header: '{"a":"ä"}  ' };
+  const folder = await temporaryFolder(t);
+  await writeDelta(folder, {
+    codec: { name: "sign", options: {} },
+    base: { name: "tiny", fingerprint },
+    tensors: new Map(tensors.map((tensor) => [tensor.name, tensor])),
+    configJson: exampleConfig(),
+    text: {},
+    original,
+    readBlob: async (blob) => stored.get(blob.name) ?? exampleBytes(blob),
+  });
+  await using artifact = await openDelta(folder);
+  assert.deepEqual([...artifact.tensors.values()], tensors);
+  assert.deepEqual(artifact.original, original);
+  const blobs = blobsInOrder(tensors);
+  assert.equal(blobs.at(-1)!.name, `${queries}.exact`);
+  assert.equal(
+    artifact.totals.bytes,
+    blobs.reduce((sum, blob) => sum + storedBytes(blob), 0),
+  );
+  for (const blob of blobs) {
+    const bytes = new Uint8Array(blob.byteLength);
+    await artifact.readBlob(blob, bytes);
+    assert.deepEqual(bytes, plain.get(blob.name) ?? exampleBytes(blob));
+  }
+  const path = join(folder, "delta.safetensors");
+  await using source = await FileSource.open(path);
+  const { entries } = await readSafetensorsHeader(source);
+  const file = await readFile(path);
+  for (const name of stored.keys()) {
+    const blob = blobs.find((other) => other.name === name)!;
+    const at = entries.get(name)!.offset + storedBytes(blob) - 1;
+    file[at]! ^= 1;
+    await writeFile(path, file);
+    const reading = artifact.readBlob(blob, new Uint8Array(blob.byteLength));
+    await assert.rejects(reading, /do not match their checksum/);
+    file[at]! ^= 1;
+  }
 });
 
 test("a file that is cut short is refused", async (t) => {
@@ -148,6 +207,14 @@ test("a manifest that contradicts itself or config.json is refused, however well
     [tensor(queries, { shape: [16, -8] }), /shape is \[16,-8\], expected a list of extents/],
     [tensor(queries, { norm: "large" }), /norm is "large", expected a number/],
     [tensor(queries, { planes: { dtype: "q4_k" } }), /planes.dtype is "q4_k"/],
+    [tensor(queries, { planes: { coded: [3] } }), /planes.coded is \[3\], expected a list of byte lengths or null/],
+    [
+      tensor(queries, { planes: { coded: [null, 288] } }),
+      /planes.coded is \[null,288\], expected byte lengths below .* 288/,
+    ],
+    [tensor(queries, { kind: "exact" }), /exact is not a JSON object/],
+    [tensor(queries, { exact: { sha256: fingerprint, blob: { bytes: 0 } } }), /exact.blob.bytes is 0/],
+    [{ original: { sha256: fingerprint } }, /original.header is .*expected text/],
     [tensor(queries, { planes: { sha256: [] } }), /planes.sha256 is \[\], expected a list of SHA-256/],
     [
       tensor(embedding, { extraRows: { count: 26 } }),

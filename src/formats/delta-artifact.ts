@@ -7,10 +7,10 @@
 //
 // delta.safetensors, in slot order, so that loading a variant reads it from front to back:
 //
-//   ┌────────┬────────────────────┬───────────────────────┬────────────────┬───┬───────────────────────────────────┐
-//   │ header │ NAME.value, …      │ NAME.plane1, …        │ NAME.plane2, … │ … │ NAME.factors1.down, … .up, …      │
-//   │        │ NAME.extra_rows, … │ of every coded matrix │                │   │ of every matrix that has factors  │
-//   └────────┴────────────────────┴───────────────────────┴────────────────┴───┴───────────────────────────────────┘
+//   ┌────────┬────────────────────┬───────────────────────┬────────────────┬───┬────────────────────────────┬───────────────────────────┐
+//   │ header │ NAME.value, …      │ NAME.plane1, …        │ NAME.plane2, … │ … │ NAME.factors1.down, .up, … │ NAME.exact, …             │
+//   │        │ NAME.extra_rows, … │ of every coded matrix │                │   │ of every matrix with them  │ which serving never reads │
+//   └────────┴────────────────────┴───────────────────────┴────────────────┴───┴────────────────────────────┴───────────────────────────┘
 //
 // Every blob has a SHA-256 in delta.json, every other file has one there too, and delta.json has one over itself: bytes
 // that changed since they were written are found out, the blobs' when they are read.
@@ -19,14 +19,16 @@ import { readFile, writeFile } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { BaseMismatch, InvalidFile, type ModelConfig } from "../core/index.js";
+import { CorruptCode } from "../entropy/index.js";
 import { alignUp, assert, sha256 } from "../util/index.js";
 import { FileSource } from "./byte-source.js";
 import type { Checkpoint } from "./checkpoint.js";
 import { checkDeltaTensors } from "./delta-check.js";
-import { type DeltaManifest, parseManifest, printManifest, totalsOf } from "./delta-manifest.js";
-import { baseShape, blobsInOrder, type DeltaBlob, type DeltaTensor } from "./delta-tensor.js";
+import { type DeltaManifest, type OriginalFile, parseManifest, printManifest, totalsOf } from "./delta-manifest.js";
+import { baseShape, blobsInOrder, type DeltaBlob, type DeltaTensor, storedBytes } from "./delta-tensor.js";
 import { readTextIfPresent } from "./json-file.js";
 import { parseModelConfig } from "./model-config.js";
+import { decodePlaneCode } from "./plane-code.js";
 import { readSafetensorsHeader, type SafetensorsEntry } from "./safetensors.js";
 import { writeSafetensors } from "./safetensors-writer.js";
 import { parseObject, parseText, printJson, printText, type TextOverrides, textFileNames } from "./text-files.js";
@@ -54,7 +56,9 @@ export class DeltaArtifact implements VariantSource {
   readonly tensors: ReadonlyMap<string, DeltaTensor>;
   /** What of tokenizer, template and defaults is not the base's. */
   readonly text: TextOverrides;
-  /** Elements of all parameters; bytes of all blobs. */
+  /** The file that its exact layers restore, where it is known how it began. */
+  readonly original: OriginalFile | undefined;
+  /** Elements of all parameters; bytes of all blobs as they are stored. */
   readonly totals: { readonly parameters: number; readonly bytes: number };
   readonly #source: FileSource;
   readonly #entries: ReadonlyMap<string, SafetensorsEntry>;
@@ -74,13 +78,15 @@ export class DeltaArtifact implements VariantSource {
     this.codec = manifest.codec;
     this.base = manifest.base;
     this.tensors = manifest.tensors;
+    this.original = manifest.original;
     this.totals = totalsOf(manifest.tensors.values());
     this.#source = blobs.source;
     this.#entries = blobs.entries;
   }
 
   /**
-   * Fills `into`, whose length must be the blob's, and verifies the checksum. Reads may overlap.
+   * Fills `into`, whose length must be the blob's, and verifies the checksum. Reads may overlap. A blob that is stored as it
+   * is goes straight there, one that is coded by way of its code.
    *
    * @throws {InvalidFile} if the bytes are not those that were written; `into` holds them nevertheless
    */
@@ -88,11 +94,18 @@ export class DeltaArtifact implements VariantSource {
     const entry = this.#entries.get(blob.name);
     assert(entry, `${this.path} was asked for the blob ${blob.name}, which it does not list`);
     assert(into.length === blob.byteLength, `${blob.name} has ${blob.byteLength} bytes, ${into.length} were asked for`);
-    await this.#source.read(entry.offset, into);
-    if (sha256(into) === blob.sha256) return;
-    throw new InvalidFile(this.#source.path, `the bytes of ${blob.name} do not match their checksum`, {
-      details: { blob: blob.name },
-    });
+    const stored = blob.code ? new Uint8Array(blob.code.byteLength) : into;
+    await this.#source.read(entry.offset, stored);
+    const details = { blob: blob.name };
+    if (sha256(stored) !== blob.sha256)
+      throw new InvalidFile(this.#source.path, `the bytes of ${blob.name} do not match their checksum`, { details });
+    if (!blob.code) return;
+    try {
+      await decodePlaneCode(blob.code, stored, into);
+    } catch (cause) {
+      if (!(cause instanceof CorruptCode)) throw cause;
+      throw new InvalidFile(this.#source.path, `${blob.name} is not what it should be`, { details, cause });
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -154,17 +167,17 @@ export async function checkBase(artifact: DeltaArtifact, base: Checkpoint): Prom
 }
 
 /** What {@link writeDelta} writes. */
-export interface DeltaContents extends Pick<DeltaManifest, "codec" | "base" | "tensors"> {
+export interface DeltaContents extends Pick<DeltaManifest, "codec" | "base" | "tensors" | "original"> {
   readonly configJson: Readonly<Record<string, unknown>>;
   readonly text: TextOverrides;
-  /** Called once for each blob, in the order of the file. */
+  /** Gives a blob as it is to be stored. Called once for each, in the order of the file. */
   readonly readBlob: (blob: DeltaBlob) => Promise<Uint8Array>;
 }
 
 /** Writes the files of an artifact into an existing empty folder, one blob in memory at a time. */
 export async function writeDelta(folder: string, contents: DeltaContents): Promise<void> {
   const blobs = blobsInOrder(contents.tensors.values()).map((blob) => {
-    const stored = alignUp(blob.byteLength, ALIGNMENT);
+    const stored = alignUp(storedBytes(blob), ALIGNMENT);
     return {
       name: blob.name,
       dtype: "U8",
@@ -220,7 +233,7 @@ function checkBlobs(path: string, expected: readonly DeltaBlob[], found: readonl
         `blob ${i + 1} is ${entry ? `"${entry.name}"` : "missing"}, ${deltaManifestFile} asks for "${blob.name}"`,
       );
     }
-    const stored = alignUp(blob.byteLength, ALIGNMENT);
+    const stored = alignUp(storedBytes(blob), ALIGNMENT);
     if (entry.dtype !== "U8" || entry.byteLength !== stored) {
       throw new InvalidFile(
         path,

@@ -38,6 +38,8 @@ function checkForm(path: string, parameter: Parameter, tensor: DeltaTensor): num
   }
   if (tensor.kind === "planes" && parameter.kind === "vector")
     throw wrong(path, parameter, "has planes or factors; only matrices may");
+  if (tensor.kind === "exact" && parameter.kind === "vector")
+    throw wrong(path, parameter, "has only an exact layer; vectors that changed have absolute values");
   const rows = tensor.extraRows?.count ?? 0;
   if (rows > 0 && parameter.kind === "linear") throw wrong(path, parameter, "has extra rows; only a vocabulary may");
   return rows;

@@ -8,6 +8,7 @@ import { type TestContext, test } from "node:test";
 import { InvalidFile, parametersOf } from "../core/index.js";
 import { openDelta, writeDelta } from "./delta-artifact.js";
 import {
+  blobOfExact,
   blobOfFactor,
   blobOfPlane,
   blobsInOrder,
@@ -79,7 +80,7 @@ test("factors that were written are read again", async (t) => {
   }
 });
 
-test("factors come after planes, tensor by tensor, `down` before `up`, each row whole blocks", () => {
+test("factors come after planes and before exact layers, tensor by tensor, `down` before `up`, each row whole blocks", () => {
   const blobs = blobsInOrder(exampleTensors().values()).map(({ name, byteLength }) => `${name} ${byteLength}`);
   assert.deepEqual(blobs, [
     `${queries}.plane1 ${16 * 18}`,
@@ -94,6 +95,15 @@ test("factors come after planes, tensor by tensor, `down` before `up`, each row 
     `${keys}.factors2.down ${3 * 8 * 2}`,
     `${keys}.factors2.up ${8 * 3 * 2}`,
   ]);
+  const gate = "model.layers.0.mlp.gate_proj.weight";
+  const exact = { sha256: "5a".repeat(32), blob: blobOfExact(gate, 12, "5a".repeat(32)) };
+  const unchanged = exampleTensors().get(gate);
+  assert.ok(unchanged?.kind === "unchanged");
+  const tensors = exampleTensors().set(gate, { ...unchanged, exact });
+  assert.deepEqual(
+    blobsInOrder(tensors.values()).map(({ name }) => name),
+    [...blobsInOrder(exampleTensors().values()).map(({ name }) => name), `${gate}.exact`],
+  );
 });
 
 test("a field of factors that is not as documented is refused by name", async (t) => {
@@ -106,6 +116,7 @@ test("a field of factors that is not as documented is refused by name", async (t
     [{ factors: [{ ...pair, dtype: "q1_0" }] }, /factors\[0\].dtype is "q1_0", expected one of f16, q8_0, q4_0/],
     [{ factors: [{ ...pair, rank: 0 }] }, /factors\[0\].rank is 0, expected a whole number/],
     [{ factors: [pair, pair] }, /factors\[1\].rank is 4, expected another one than before/],
+    [{ exact: { sha256 } }, /exact is {.*}, expected none beside factors/],
     [{ factors: [{ ...pair, up: "5A" }] }, /factors\[0\].up is "5A", expected a SHA-256/],
     [{ factors: undefined, planes: undefined }, /planes is not a JSON object/],
   ];
@@ -133,5 +144,5 @@ test("resident bytes are the sum over a variant's parts, and vectors in single p
   // A tied embedding has `down` as it is for the output head, and transposed in half precision for its rows.
   const ofEmbedding = 32 * 18 + 24 * 18 + 8 * 32 * 2 + (3 * 8 * 2 + 24 * 3 * 2 + 8 * 3 * 2);
   assert.equal(config.tiedEmbeddings, true);
-  assert.equal(residentBytes(config, exampleTensors()), vectors + ofQueries + ofKeys + ofEmbedding);
+  assert.equal(residentBytes(config, exampleTensors().values()), vectors + ofQueries + ofKeys + ofEmbedding);
 });

@@ -9,33 +9,40 @@
 //   totals     { parameters, bytes }                   elements of the variant; bytes of all blobs
 //   checksum   SHA-256 of this object without this field, printed as compact JSON
 //
-//   record     { kind: "unchanged", dtype, shape, extraRows? }
-//              { kind: "absolute", dtype, shape, sha256 }
-//              { kind: "planes", dtype, shape, planes?: { dtype, sha256: [one a plane] }, factors?, norm, error, extraRows? }
-//   factors    [{ rank, dtype, down: sha256, up: sha256 }, …]
+//   original?  { sha256, header }                      of the fine-tune's model.safetensors: exact layers restore the file itself
+//
+//   record     { kind: "unchanged", dtype, shape, exact?, extraRows? }
+//              { kind: "absolute", dtype, shape, sha256, exact? }
+//              { kind: "planes", dtype, shape, planes?: { dtype, sha256: [one a plane], coded?: [one a plane] }, factors?, norm,
+//                error, exact?, extraRows? }
+//              { kind: "exact", dtype, shape, exact, extraRows? }
+//   coded      bytes of the stored form where that is not the plane as it is, else null
+//   factors    [{ rank, dtype, down: sha256, up: sha256 }, …]; with them there is no `exact`
+//   exact      { sha256, blob?: { bytes, sha256 } }    of the whole tensor; of what turns the reference into it
 //   extraRows  { count, sha256 }
 
 import { InvalidFile } from "../core/index.js";
-import { isRecord, sha256 } from "../util/index.js";
-import { wrongField } from "./config-fields.js";
+import { sha256 } from "../util/index.js";
 import {
+  blobOfExact,
   blobOfExtraRows,
   blobOfFactor,
   blobOfPlane,
   blobOfValue,
   blobsOf,
   type DeltaTensor,
+  type ExactLayer,
   type ExtraRows,
   type FactorBlobs,
   type FloatDType,
   type MatrixShape,
   type PlanesTensor,
+  storedBytes,
 } from "./delta-tensor.js";
+import { Fields, isExtent, type Json } from "./manifest-fields.js";
 
 const FORMAT = "kindred-delta";
 const VERSION = 1;
-
-type Json = Readonly<Record<string, unknown>>;
 
 /** Settings of a codec, such as its number of planes. */
 export type CodecOptions = Readonly<Record<string, string | number | boolean>>;
@@ -48,20 +55,30 @@ export interface DeltaManifest {
   readonly tensors: ReadonlyMap<string, DeltaTensor>;
   /** SHA-256 (hex) of each file beside it, by file name. */
   readonly files: ReadonlyMap<string, string>;
+  /** The file that the exact layers restore, where it is known how it began. */
+  readonly original?: OriginalFile;
 }
 
-/** Elements of all parameters of a variant, and bytes of all blobs that describe it. */
+/** A model.safetensors as it was: its tensors' bytes after this header give the file again. */
+export interface OriginalFile {
+  /** Of the whole file, in hex. */
+  readonly sha256: string;
+  /** The JSON header as it stands in the file, its padding included. */
+  readonly header: string;
+}
+
+/** Elements of all parameters of a variant, and bytes that its blobs take in the file, before filling up. */
 export function totalsOf(tensors: Iterable<DeltaTensor>): { readonly parameters: number; readonly bytes: number } {
   let parameters = 0;
   let bytes = 0;
   for (const tensor of tensors) {
     parameters += tensor.shape.reduce((product, extent) => product * extent, 1);
-    for (const { byteLength } of blobsOf(tensor)) bytes += byteLength;
+    for (const blob of blobsOf(tensor)) bytes += storedBytes(blob);
   }
   return { parameters, bytes };
 }
 
-export function printManifest({ codec, base, tensors, files }: DeltaManifest): string {
+export function printManifest({ codec, base, tensors, files, original }: DeltaManifest): string {
   const content = {
     format: FORMAT,
     version: VERSION,
@@ -70,6 +87,7 @@ export function printManifest({ codec, base, tensors, files }: DeltaManifest): s
     tensors: Object.fromEntries([...tensors.values()].map((tensor) => [tensor.name, printTensor(tensor)])),
     files: Object.fromEntries(files),
     totals: totalsOf(tensors.values()),
+    ...(original && { original }),
   };
   return `${JSON.stringify({ ...content, checksum: checksumOf(content) }, null, 1)}\n`;
 }
@@ -108,43 +126,58 @@ export function parseManifest(path: string, text: string): DeltaManifest {
     base: { name: base.text("name"), fingerprint: base.digest("fingerprint") },
     tensors,
     files: parseFiles(root.record("files")),
+    ...(root.json.original !== undefined && { original: parseOriginal(root.record("original")) }),
   };
 }
 
 function printTensor(tensor: DeltaTensor): Json {
   const { kind, dtype, shape } = tensor;
-  if (kind === "absolute") return { kind, dtype, shape, sha256: tensor.value.sha256 };
+  const exact = tensor.exact ? { exact: printExact(tensor.exact) } : {};
+  if (kind === "absolute") return { kind, dtype, shape, sha256: tensor.value.sha256, ...exact };
   const extraRows = tensor.extraRows
     ? { extraRows: { count: tensor.extraRows.count, sha256: tensor.extraRows.blob.sha256 } }
     : {};
-  if (kind === "unchanged") return { kind, dtype, shape, ...extraRows };
-  const sha256 = tensor.planes.map((plane) => plane.sha256);
-  const planes = sha256.length > 0 ? { planes: { dtype: tensor.planeDType, sha256 } } : {};
-  const list = tensor.factors.map(({ rank, dtype: own, down, up }) => ({
-    rank,
-    dtype: own,
-    down: down.sha256,
-    up: up.sha256,
-  }));
-  const factors = list.length > 0 ? { factors: list } : {};
-  return { kind, dtype, shape, ...planes, ...factors, norm: tensor.norm, error: tensor.error, ...extraRows };
+  if (kind !== "planes") return { kind, dtype, shape, ...exact, ...extraRows };
+  const { norm, error } = tensor;
+  return { kind, dtype, shape, ...printPlanes(tensor), ...printFactors(tensor), norm, error, ...exact, ...extraRows };
+}
+
+function printPlanes({ planeDType, planes }: PlanesTensor): Json {
+  if (planes.length === 0) return {};
+  const sha256 = planes.map((plane) => plane.sha256);
+  const coded = planes.map(({ code }) => code?.byteLength ?? null);
+  return { planes: { dtype: planeDType, sha256, ...(planes.some(({ code }) => code) && { coded }) } };
+}
+
+function printFactors({ factors }: PlanesTensor): Json {
+  if (factors.length === 0) return {};
+  return {
+    factors: factors.map(({ rank, dtype, down, up }) => ({ rank, dtype, down: down.sha256, up: up.sha256 })),
+  };
+}
+
+function printExact({ sha256, blob }: ExactLayer): Json {
+  return { sha256, ...(blob && { blob: { bytes: blob.byteLength, sha256: blob.sha256 } }) };
 }
 
 function parseTensor(name: string, fields: Fields): DeltaTensor {
-  const kind = fields.oneOf("kind", ["unchanged", "absolute", "planes"]);
+  const kind = fields.oneOf("kind", ["unchanged", "absolute", "planes", "exact"]);
   const dtype = fields.oneOf("dtype", ["f32", "f16", "bf16"]);
   const shape = fields.shape("shape");
+  const exact = fields.json.exact === undefined ? {} : { exact: parseExact(name, fields) };
   if (kind === "absolute") {
-    return { name, kind, dtype, shape, value: blobOfValue(name, dtype, shape, fields.digest("sha256")) };
+    return { name, kind, dtype, shape, value: blobOfValue(name, dtype, shape, fields.digest("sha256")), ...exact };
   }
   const extraRows = parseExtraRows(name, dtype, shape, fields);
-  if (kind === "unchanged") return { name, kind, dtype, shape, extraRows };
+  if (kind === "exact") return { name, kind, dtype, shape, extraRows, exact: parseExact(name, fields) };
+  if (kind === "unchanged") return { name, kind, dtype, shape, extraRows, ...exact };
 
   const [rows, cols] = shape;
   if (shape.length !== 2 || rows === undefined || cols === undefined)
     throw fields.wrong("shape", "two extents for planes");
   const covered = { rows: rows - (extraRows?.count ?? 0), cols };
   const factors = parseFactors(name, covered, fields);
+  if (factors.length > 0 && fields.json.exact !== undefined) throw fields.wrong("exact", "none beside factors");
   return {
     name,
     kind,
@@ -155,20 +188,32 @@ function parseTensor(name: string, fields: Fields): DeltaTensor {
     extraRows,
     norm: fields.magnitude("norm"),
     error: fields.magnitude("error"),
+    ...exact,
   };
 }
 
 function parsePlanes(
   name: string,
-  covered: MatrixShape,
+  shape: MatrixShape,
   parent: Fields,
   { optional }: { optional: boolean },
 ): Pick<PlanesTensor, "planeDType" | "planes"> {
   if (optional && parent.json.planes === undefined) return { planeDType: null, planes: [] };
   const fields = parent.record("planes");
-  const planeDType = fields.oneOf("dtype", ["q1_0", "tq1_0", "f16"]);
-  const planes = fields.digests("sha256").map((sha256, index) => blobOfPlane(name, index, planeDType, covered, sha256));
-  return { planeDType, planes };
+  const dtype = fields.oneOf("dtype", ["q1_0", "tq1_0", "f16"]);
+  const digests = fields.digests("sha256");
+  const { coded } = fields.json;
+  if (coded !== undefined && !(Array.isArray(coded) && coded.length === digests.length))
+    throw fields.wrong("coded", "a list of byte lengths or null, one for each plane");
+  const planes = digests.map((sha256, index) => {
+    const plain = blobOfPlane(name, index, dtype, shape, sha256);
+    const byteLength: unknown = coded?.[index] ?? null;
+    if (byteLength === null) return plain;
+    if (!isExtent(byteLength) || byteLength >= plain.byteLength)
+      throw fields.wrong("coded", `byte lengths below the plane's, which are ${plain.byteLength}, or null`);
+    return { ...plain, code: { byteLength, dtype, shape } };
+  });
+  return { planeDType: dtype, planes };
 }
 
 function parseFactors(name: string, covered: MatrixShape, parent: Fields): readonly FactorBlobs[] {
@@ -184,6 +229,20 @@ function parseFactors(name: string, covered: MatrixShape, parent: Fields): reado
       blobOfFactor(name, index, side, { dtype, rank }, covered, fields.digest(side));
     return { dtype, rank, down: blob("down"), up: blob("up") };
   });
+}
+
+function parseExact(name: string, parent: Fields): ExactLayer {
+  const fields = parent.record("exact");
+  const sha256 = fields.digest("sha256");
+  if (fields.json.blob === undefined) return { sha256, blob: null };
+  const blob = fields.record("blob");
+  const { bytes } = blob.json;
+  if (!isExtent(bytes)) throw blob.wrong("bytes", "a number of bytes");
+  return { sha256, blob: blobOfExact(name, bytes, blob.digest("sha256")) };
+}
+
+function parseOriginal(fields: Fields): OriginalFile {
+  return { sha256: fields.digest("sha256"), header: fields.text("header") };
 }
 
 function parseExtraRows(name: string, dtype: FloatDType, shape: readonly number[], parent: Fields): ExtraRows | null {
@@ -211,81 +270,4 @@ function parseFiles(fields: Fields): ReadonlyMap<string, string> {
 
 function checksumOf(content: Json): string {
   return sha256(JSON.stringify(content));
-}
-
-function isExtent(value: unknown): value is number {
-  return Number.isSafeInteger(value) && (value as number) > 0;
-}
-
-function isDigest(value: unknown): value is string {
-  return typeof value === "string" && /^[0-9a-f]{64}$/.test(value);
-}
-
-/** Typed access to one object of delta.json. */
-class Fields {
-  readonly json: Json;
-  readonly #path: string;
-  /** Dotted place of the object in the file, with the dot. */
-  readonly #prefix: string;
-
-  constructor(path: string, prefix: string, json: unknown) {
-    this.#path = path;
-    this.#prefix = prefix;
-    if (!isRecord(json)) throw new InvalidFile(path, `${prefix.slice(0, -1) || "it"} is not a JSON object`);
-    this.json = json;
-  }
-
-  record(name: string): Fields {
-    return new Fields(this.#path, `${this.#prefix}${name}.`, this.json[name]);
-  }
-
-  records(name: string): readonly Fields[] {
-    const value = this.json[name];
-    if (!Array.isArray(value) || value.length === 0) throw this.wrong(name, "a list of objects");
-    return value.map((item, index) => new Fields(this.#path, `${this.#prefix}${name}[${index}].`, item));
-  }
-
-  text(name: string): string {
-    const value = this.json[name];
-    if (typeof value !== "string" || value === "") throw this.wrong(name, "text");
-    return value;
-  }
-
-  oneOf<T extends string>(name: string, choices: readonly T[]): T {
-    const chosen = choices.find((choice) => choice === this.json[name]);
-    if (chosen === undefined) throw this.wrong(name, `one of ${choices.join(", ")}`);
-    return chosen;
-  }
-
-  digest(name: string): string {
-    const value = this.json[name];
-    if (!isDigest(value)) throw this.wrong(name, "a SHA-256 in hexadecimal");
-    return value;
-  }
-
-  digests(name: string): readonly string[] {
-    const value = this.json[name];
-    if (!Array.isArray(value) || value.length === 0 || !value.every(isDigest)) {
-      throw this.wrong(name, "a list of SHA-256 in hexadecimal, one for each plane");
-    }
-    return value;
-  }
-
-  shape(name: string): readonly number[] {
-    const value = this.json[name];
-    if (!Array.isArray(value) || value.length === 0 || !value.every(isExtent))
-      throw this.wrong(name, "a list of extents");
-    return value;
-  }
-
-  magnitude(name: string): number {
-    const value = this.json[name];
-    if (typeof value !== "number" || !Number.isFinite(value) || value < 0)
-      throw this.wrong(name, "a number of at least 0");
-    return value;
-  }
-
-  wrong(name: string, expected: string): InvalidFile {
-    return wrongField(this.#path, `${this.#prefix}${name}`, this.json[name], expected);
-  }
 }

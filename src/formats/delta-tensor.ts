@@ -14,9 +14,20 @@ export type FactorDType = "f16" | "q8_0" | "q4_0";
 export interface DeltaBlob {
   /** Its name in delta.safetensors. */
   readonly name: string;
+  /** As a reader gets it. */
   readonly byteLength: number;
-  /** SHA-256 of the bytes, in hex; null where they are made of a file that carries no checksums. */
+  /** SHA-256 of the bytes as they are stored, in hex: damage is found before anything is decoded. Null where the file has no checksums. */
   readonly sha256: string | null;
+  /** Where the file has a shorter form, which plane-code.ts turns into the bytes. */
+  readonly code?: PlaneCodeForm;
+}
+
+/** The stored form of a plane that is coded, and what decoding needs to know. */
+export interface PlaneCodeForm {
+  /** In the file. */
+  readonly byteLength: number;
+  readonly dtype: PlaneDType;
+  readonly shape: MatrixShape;
 }
 
 /** A low-rank part of a difference, `up · down`: down is `[rank, cols]`, up `[rows, rank]`, both row-major. */
@@ -33,6 +44,14 @@ export interface ExtraRows {
   readonly blob: DeltaBlob;
 }
 
+/** What turns a reference into the fine-tune's tensor, bit for bit. The reference is what is restored without this layer. */
+export interface ExactLayer {
+  /** SHA-256 of the fine-tune's tensor, extra rows included, in hex. */
+  readonly sha256: string;
+  /** Null where the reference has these bits already. */
+  readonly blob: DeltaBlob | null;
+}
+
 interface AnyDeltaTensor {
   readonly name: string;
   /** The variant's: extra rows included. */
@@ -45,12 +64,15 @@ interface AnyDeltaTensor {
 export interface UnchangedTensor extends AnyDeltaTensor {
   readonly kind: "unchanged";
   readonly extraRows: ExtraRows | null;
+  readonly exact?: ExactLayer;
 }
 
 /** The variant's own values in place of the base's: norms and biases. */
 export interface AbsoluteTensor extends AnyDeltaTensor {
   readonly kind: "absolute";
   readonly value: DeltaBlob;
+  /** Where these are not the fine-tune's. */
+  readonly exact?: ExactLayer;
 }
 
 /** A matrix that is the base's plus the sum of its planes and of its factors' products, which have the base's rows. */
@@ -66,10 +88,19 @@ export interface PlanesTensor extends AnyDeltaTensor {
   /** ‖Δ‖, the Frobenius norm of what was encoded, and ‖Δ − Δ̂‖, that of what planes and factors miss. */
   readonly norm: number;
   readonly error: number;
+  /** Not where there are factors. */
+  readonly exact?: ExactLayer;
+}
+
+/** The base's values, turned into the variant's by an exact layer alone: to be restored, not to be served. */
+export interface ExactTensor extends AnyDeltaTensor {
+  readonly kind: "exact";
+  readonly extraRows: ExtraRows | null;
+  readonly exact: ExactLayer;
 }
 
 /** How a variant's parameter follows from the base's. */
-export type DeltaTensor = UnchangedTensor | AbsoluteTensor | PlanesTensor;
+export type DeltaTensor = UnchangedTensor | AbsoluteTensor | PlanesTensor | ExactTensor;
 
 /** Rows and columns of a weight matrix, row-major: `[out, in]`, or `[vocabulary, hidden]` for embeddings and heads. */
 export interface MatrixShape {
@@ -88,7 +119,7 @@ export function planeBytes(dtype: DType, { rows, cols }: MatrixShape): number {
 }
 
 /** The shape of the base's tensor: the variant's without its extra rows. */
-export function baseShape({ shape, extraRows }: PlanesTensor | UnchangedTensor): readonly number[] {
+export function baseShape({ shape, extraRows }: Exclude<DeltaTensor, AbsoluteTensor>): readonly number[] {
   return extraRows ? [shape[0]! - extraRows.count, shape[1]!] : shape;
 }
 
@@ -135,14 +166,24 @@ export function blobOfExtraRows(
   return { name: `${name}.extra_rows`, byteLength: tensorBytes(dtype, [rows, cols]), sha256 };
 }
 
-/** A tensor's blobs: whole values and extra rows first, then planes, then factors. */
+export function blobOfExact(name: string, byteLength: number, sha256: string): DeltaBlob {
+  return { name: `${name}.exact`, byteLength, sha256 };
+}
+
+/** Bytes that a blob takes in the file, before filling up. */
+export function storedBytes({ byteLength, code }: DeltaBlob): number {
+  return code?.byteLength ?? byteLength;
+}
+
+/** A tensor's blobs: whole values and extra rows first, then planes, then factors, then what makes it exact. */
 export function blobsOf(tensor: DeltaTensor): readonly DeltaBlob[] {
-  return [...wholeBlobsOf(tensor), ...planesOf(tensor), ...factorsOf(tensor).flatMap(({ down, up }) => [down, up])];
+  return [...wholeBlobsOf(tensor), ...planesOf(tensor), ...factorBlobsOf(tensor), ...exactBlobsOf(tensor)];
 }
 
 /**
  * Every blob in the order in which it is stored and wanted: whole values and extra rows of all tensors, without which
- * nothing can be served, then plane 1 of every tensor, then plane 2, and so on, then the factors of every tensor.
+ * nothing can be served, then plane 1 of every tensor, then plane 2, and so on, then the factors of every tensor; last the
+ * exact layers, which serving does not read.
  */
 export function blobsInOrder(tensors: Iterable<DeltaTensor>): readonly DeltaBlob[] {
   const all = [...tensors];
@@ -150,8 +191,7 @@ export function blobsInOrder(tensors: Iterable<DeltaTensor>): readonly DeltaBlob
   const byPlane = Array.from({ length: planesMax }, (_, plane) =>
     all.flatMap((tensor) => planesOf(tensor).slice(plane, plane + 1)),
   );
-  const factors = all.flatMap(factorsOf).flatMap(({ down, up }) => [down, up]);
-  return [...all.flatMap(wholeBlobsOf), ...byPlane.flat(), ...factors];
+  return [...all.flatMap(wholeBlobsOf), ...byPlane.flat(), ...all.flatMap(factorBlobsOf), ...all.flatMap(exactBlobsOf)];
 }
 
 function wholeBlobsOf(tensor: DeltaTensor): readonly DeltaBlob[] {
@@ -163,6 +203,10 @@ function planesOf(tensor: DeltaTensor): readonly DeltaBlob[] {
   return tensor.kind === "planes" ? tensor.planes : [];
 }
 
-function factorsOf(tensor: DeltaTensor): readonly FactorBlobs[] {
-  return tensor.kind === "planes" ? tensor.factors : [];
+function factorBlobsOf(tensor: DeltaTensor): readonly DeltaBlob[] {
+  return tensor.kind === "planes" ? tensor.factors.flatMap(({ down, up }) => [down, up]) : [];
+}
+
+function exactBlobsOf({ exact }: DeltaTensor): readonly DeltaBlob[] {
+  return exact?.blob ? [exact.blob] : [];
 }

@@ -1,13 +1,15 @@
 export * from "./byte-source.js";
 export * from "./checkpoint.js";
 export * from "./delta-artifact.js";
-export type { CodecOptions } from "./delta-manifest.js";
+export type { CodecOptions, OriginalFile } from "./delta-manifest.js";
 export * from "./delta-tensor.js";
 export * from "./folder-writer.js";
 export { parseModelConfig } from "./model-config.js";
 export * from "./open-checkpoint.js";
 export * from "./open-variant.js";
+export { inOriginalOrder, readOriginalFile } from "./original-file.js";
 export { UnsupportedAdapter } from "./peft-config.js";
+export { storePlane } from "./plane-code.js";
 export { residentBytes, slotClassesOf } from "./resident-bytes.js";
 export * from "./safetensors.js";
 export * from "./safetensors-writer.js";

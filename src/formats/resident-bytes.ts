@@ -1,4 +1,5 @@
 import { type ModelConfig, parametersOf, type SlotClass, slotMatrices, slotMatrixBytes } from "../core/index.js";
+import { assert } from "../util/index.js";
 import { baseShape, type DeltaTensor, type PlanesTensor } from "./delta-tensor.js";
 
 /** The classes of a matrix's parts, planes first, each once. */
@@ -10,22 +11,25 @@ export function slotClassesOf({ planeDType, planes, factors }: PlanesTensor): re
 }
 
 /**
- * Device memory that a variant takes while it is resident: its planes and factors as slots hold them, and its norms, biases and
+ * Device memory that parameters of a variant take while it is resident: their planes and factors as slots hold them, and norms, biases and
  * extra vocabulary rows in single precision. More only where it has a class in common with variants that have it in other
  * matrices, for a slot goes through all matrices of its class.
  *
  * @param config the variant's
+ * @param tensors all of it, or some
  */
-export function residentBytes(config: ModelConfig, tensors: ReadonlyMap<string, DeltaTensor>): number {
+export function residentBytes(config: ModelConfig, tensors: Iterable<DeltaTensor>): number {
+  const kinds = new Map(parametersOf(config).map(({ name, kind }) => [name, kind]));
   let bytes = 0;
-  for (const { name, shape, kind } of parametersOf(config)) {
+  for (const tensor of tensors) {
+    const kind = kinds.get(tensor.name);
+    assert(kind, `${tensor.name} is no parameter of the variant`);
     if (kind === "vector") {
-      bytes += 4 * shape[0]!;
+      bytes += 4 * tensor.shape[0]!;
       continue;
     }
-    const tensor = tensors.get(name);
-    if (!tensor || tensor.kind === "absolute") continue;
-    bytes += 4 * (tensor.extraRows?.count ?? 0) * shape[1]!;
+    if (tensor.kind === "absolute") continue;
+    bytes += 4 * (tensor.extraRows?.count ?? 0) * tensor.shape[1]!;
     if (tensor.kind !== "planes") continue;
     for (const slotClass of slotClassesOf(tensor)) {
       for (const matrix of slotMatrices(slotClass, { shape: baseShape(tensor), kind }, config)) {

@@ -17,6 +17,8 @@ export interface WriteSafetensorsOptions {
   readonly metadata?: Readonly<Record<string, string>>;
   /** The data begins on a multiple of this many bytes; the header is padded with spaces. Default 64. */
   readonly alignment?: number;
+  /** Written as it stands in place of the header that these tensors have, whose order must be its own. */
+  readonly header?: string;
 }
 
 /**
@@ -41,11 +43,13 @@ export async function writeSafetensors(
 async function writeTo(
   path: string,
   tensors: readonly TensorToWrite[],
-  { metadata, alignment = 64 }: WriteSafetensorsOptions,
+  { metadata, alignment = 64, header }: WriteSafetensorsOptions,
 ): Promise<void> {
   const handle = await open(path, "w");
   try {
-    await handle.writeFile(encodeHeader(tensors, metadata, alignment));
+    await handle.writeFile(
+      header === undefined ? encodeHeader(tensors, metadata, alignment) : encodeSafetensorsHeader(header),
+    );
     for (const tensor of tensors) {
       const bytes = typeof tensor.bytes === "function" ? await tensor.bytes() : tensor.bytes;
       const expected = tensorBytes(tensor);
@@ -59,6 +63,15 @@ async function writeTo(
   } finally {
     await handle.close();
   }
+}
+
+/** A header's text as it stands at the beginning of a file, its length before it. */
+export function encodeSafetensorsHeader(header: string): Uint8Array {
+  const json = new TextEncoder().encode(header);
+  const bytes = new Uint8Array(8 + json.length);
+  new DataView(bytes.buffer).setBigUint64(0, BigInt(json.length), true);
+  bytes.set(json, 8);
+  return bytes;
 }
 
 function encodeHeader(

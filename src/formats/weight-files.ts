@@ -61,6 +61,11 @@ export class WeightFiles implements AsyncDisposable {
   }
 }
 
+/** Whether a folder's weights are in shards that an index lists. */
+export async function listsShards(folder: string): Promise<boolean> {
+  return (await readIndex(folder)) !== undefined;
+}
+
 async function closeAll(sources: readonly FileSource[]): Promise<void> {
   await Promise.all(sources.map((source) => source[Symbol.asyncDispose]()));
 }

@@ -128,7 +128,7 @@ export async function evaluate(options: EvaluationOptions): Promise<Evaluation> 
       ...reports.map(({ codec, layers, total }, index) => ({
         name: deltas[index]!.name,
         codec,
-        diskBytes: total.bytes,
+        diskBytes: total.diskBytes,
         residentBytes: served.residentBytes(deltas[index]!.name),
         bitsPerParameter: total.bitsPerWeight,
         layers: layers.map(({ name, relativeError }) => ({ name, relativeError })),

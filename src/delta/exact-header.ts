@@ -1,0 +1,133 @@
+// What turns a reference tensor into another of the same float dtype, bit for bit. Lengths are in bytes, little-endian.
+//
+//   0             4             4 + n
+//   ┌─────────────┬─────────────┬─────────┬─────────┬────
+//   │ n, u32      │ header      │ chunk 0 │ chunk 1 │ …            each a multiple of 4 bytes, COPY none
+//   └─────────────┴─────────────┴─────────┴─────────┴────
+//
+// A chunk is 65536 elements in row-major order, the last what is left; each is decoded by itself. What is coded is
+// d = key(tuned) - key(reference) of each element (float-bits.ts), as symbols and raw bits (exact-symbols.ts), a symbol in the
+// context that the reference's exponent belongs to: that is what the size of one step depends on.
+//
+//   mode 0  COPY     nothing: d = 0 throughout
+//        1  SPARSE   symbols of gaps │ symbols of each d that is not 0 │ raw bits of gaps, then of d
+//        2  DENSE    symbols of every d │ raw bits
+//        3  RAW      the tuned elements themselves, then zeros
+//
+// A gap is the number of elements without a difference before one with it. What is in symbols is coded as entropy/rans.ts
+// draws it. The header is bits (entropy/bits.ts), γ being its gamma code:
+//
+//   dropped zero bits, 5      low bits that are 0 in every element of both tensors; keys are of the bits above
+//   contexts - 1, 8           then for each its lowest exponent, 8, ascending from 0
+//   models                    of DENSE and of SPARSE differences, one distribution a context; of gaps, one
+//   for each chunk            mode, 2; SPARSE: γ of its d's that are not 0; SPARSE, DENSE: γ(words + 1) of each part
+
+import { BitReader, BitWriter, CorruptCode, SymbolModel } from "../entropy/index.js";
+import { alignUp } from "../util/index.js";
+
+/** Elements of a chunk. */
+export const CHUNK_ELEMENTS = 1 << 16;
+/** Exponents, and so contexts at most. */
+export const CONTEXTS_MAX = 256;
+
+/** How a chunk is stored, with the byte lengths of its parts. */
+export type ExactChunk =
+  | { readonly mode: "copy" }
+  | {
+      readonly mode: "sparse";
+      /** Elements that differ, at least one. */
+      readonly events: number;
+      readonly gapBytes: number;
+      readonly symbolBytes: number;
+      readonly rawBytes: number;
+    }
+  | { readonly mode: "dense"; readonly symbolBytes: number; readonly rawBytes: number }
+  | { readonly mode: "raw" };
+
+/** What is known of a coded tensor before its chunks are looked at. */
+export interface ExactHeader {
+  readonly droppedBits: number;
+  /** The context of each exponent, {@link CONTEXTS_MAX} long, ascending from 0. */
+  readonly contextOf: Uint8Array;
+  readonly dense: SymbolModel;
+  readonly sparse: SymbolModel;
+  readonly gaps: SymbolModel;
+  readonly chunks: readonly ExactChunk[];
+}
+
+const modes = ["copy", "sparse", "dense", "raw"] as const satisfies ExactChunk["mode"][];
+
+/** Stored bytes of a chunk whose elements take `byteLength`. */
+export function chunkBytes(chunk: ExactChunk, { byteLength }: { readonly byteLength: number }): number {
+  switch (chunk.mode) {
+    case "copy":
+      return 0;
+    case "sparse":
+      return chunk.gapBytes + chunk.symbolBytes + chunk.rawBytes;
+    case "dense":
+      return chunk.symbolBytes + chunk.rawBytes;
+    case "raw":
+      return alignUp(byteLength, 4);
+  }
+}
+
+/** The header as stored, its length before it. */
+export function printHeader({ droppedBits, contextOf, dense, sparse, gaps, chunks }: ExactHeader): Uint8Array {
+  const writer = new BitWriter();
+  writer.write(droppedBits, 5);
+  writer.write(dense.contexts - 1, 8);
+  for (let context = 0; context < dense.contexts; context++) writer.write(contextOf.indexOf(context), 8);
+  for (const model of [dense, sparse, gaps]) model.write(writer);
+  for (const chunk of chunks) {
+    writer.write(modes.indexOf(chunk.mode), 2);
+    if (chunk.mode === "sparse") writer.writeGamma(chunk.events);
+    if (chunk.mode === "sparse") writer.writeGamma(chunk.gapBytes / 4 + 1);
+    if (chunk.mode === "sparse" || chunk.mode === "dense") {
+      writer.writeGamma(chunk.symbolBytes / 4 + 1);
+      writer.writeGamma(chunk.rawBytes / 4 + 1);
+    }
+  }
+  const content = writer.finish();
+  const bytes = new Uint8Array(4 + content.length);
+  new DataView(bytes.buffer).setUint32(0, content.length, true);
+  bytes.set(content, 4);
+  return bytes;
+}
+
+/**
+ * Reads the header of a tensor of `elements`, and where its first chunk begins.
+ *
+ * @throws {CorruptCode} if it is no header
+ */
+export function parseHeader(bytes: Uint8Array, elements: number): { header: ExactHeader; chunksOffset: number } {
+  if (bytes.length < 4) throw new CorruptCode("it has no header");
+  const headerBytes = new DataView(bytes.buffer, bytes.byteOffset).getUint32(0, true);
+  if (4 + headerBytes > bytes.length) throw new CorruptCode("its header is cut off");
+  const reader = new BitReader(bytes.subarray(4, 4 + headerBytes));
+  const droppedBits = reader.read(5);
+  const contexts = reader.read(8) + 1;
+  const contextOf = new Uint8Array(CONTEXTS_MAX);
+  let lowest = -1;
+  for (let context = 0; context < contexts; context++) {
+    const exponent = reader.read(8);
+    if (exponent <= lowest || (context === 0 && exponent !== 0))
+      throw new CorruptCode("its exponents are not in order");
+    contextOf.fill(context, exponent);
+    lowest = exponent;
+  }
+  const dense = SymbolModel.read(reader, contexts);
+  const sparse = SymbolModel.read(reader, contexts);
+  const gaps = SymbolModel.read(reader, 1);
+  const chunks = Array.from({ length: Math.ceil(elements / CHUNK_ELEMENTS) }, () => parseChunk(reader));
+  return { header: { droppedBits, contextOf, dense, sparse, gaps, chunks }, chunksOffset: 4 + headerBytes };
+}
+
+function parseChunk(reader: BitReader): ExactChunk {
+  const mode = modes[reader.read(2)]!;
+  if (mode === "copy" || mode === "raw") return { mode };
+  const readBytes = () => (reader.readGamma() - 1) * 4;
+  if (mode === "dense") return { mode, symbolBytes: readBytes(), rawBytes: readBytes() };
+  const events = reader.readGamma();
+  if (events > CHUNK_ELEMENTS) throw new CorruptCode(`a chunk of it changes ${events} elements, more than it has`);
+  return { mode, events, gapBytes: readBytes(), symbolBytes: readBytes(), rawBytes: readBytes() };
+}

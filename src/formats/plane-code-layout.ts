@@ -1,0 +1,109 @@
+// Where the bytes of a plane's rows go when it is coded; plane-code.ts draws the contexts.
+
+import { dtypes, rowBytes } from "../core/index.js";
+import { CorruptCode } from "../entropy/index.js";
+import { type PlaneDType, paddedCols } from "./delta-tensor.js";
+
+/** Where the two bytes of a scale lie in a block; its other bytes are codes. A block type is a line here. */
+const scaleOffsets: Readonly<Record<PlaneDType, number>> = { q1_0: 0, tq1_0: 52, f16: 0 };
+
+/** What becomes of the bytes of a context; in the order of their numbers in the file. */
+export const forms = ["raw", "own", "codes", "before"] as const;
+export type Form = (typeof forms)[number];
+
+/** Contexts of full blocks: codes, and the two bytes of a scale. */
+const FULL_CONTEXTS = 3;
+const PART_SYMBOLS = 1 << 16;
+
+/** Which bytes of a row are coded, in which context of the model, and which are raw: the same in every row. */
+export class RowLayout {
+  /** Places in a row. */
+  readonly coded: Uint32Array;
+  readonly raw: Uint32Array;
+  /** How many contexts have a distribution of their own. */
+  readonly ownContexts: number;
+  readonly #rowBytes: number;
+  readonly #partRows: number;
+  /** For the coded bytes of as many rows as a part has, the model's context. */
+  readonly #contexts: Uint8Array;
+
+  constructor(contexts: Uint8Array, chosen: readonly Form[]) {
+    const places = Uint32Array.from(contexts.keys());
+    this.coded = places.filter((place) => chosen[contexts[place]!] !== "raw");
+    this.raw = places.filter((place) => chosen[contexts[place]!] === "raw");
+    this.#rowBytes = contexts.length;
+    const distributions = distributionsOf(chosen);
+    this.ownContexts = chosen.filter((form) => form === "own").length;
+    this.#partRows = Math.max(1, Math.floor(PART_SYMBOLS / Math.max(1, this.coded.length)));
+    const ofRow = Uint8Array.from(this.coded, (place) => distributions[contexts[place]!]!);
+    this.#contexts = new Uint8Array(ofRow.length * this.#partRows);
+    for (let row = 0; row < this.#partRows; row++) this.#contexts.set(ofRow, row * ofRow.length);
+  }
+
+  /** What rows the parts of a plane are; none where nothing is coded. */
+  parts(rows: number): readonly { readonly firstRow: number; readonly rows: number }[] {
+    if (this.coded.length === 0) return [];
+    return Array.from({ length: Math.ceil(rows / this.#partRows) }, (_, part) => {
+      const firstRow = part * this.#partRows;
+      return { firstRow, rows: Math.min(this.#partRows, rows - firstRow) };
+    });
+  }
+
+  contextsOf(rows: number): Uint8Array {
+    return this.#contexts.subarray(0, rows * this.coded.length);
+  }
+
+  gather(plane: Uint8Array, firstRow: number, rows: number): Uint8Array {
+    const { coded } = this;
+    const symbols = new Uint8Array(coded.length * rows);
+    let at = 0;
+    for (let row = firstRow; row < firstRow + rows; row++) {
+      const start = row * this.#rowBytes;
+      for (let i = 0; i < coded.length; i++) symbols[at++] = plane[start + coded[i]!]!;
+    }
+    return symbols;
+  }
+
+  scatter(symbols: Uint8Array, plane: Uint8Array, firstRow: number, rows: number): void {
+    const { coded } = this;
+    let at = 0;
+    for (let row = firstRow; row < firstRow + rows; row++) {
+      const start = row * this.#rowBytes;
+      for (let i = 0; i < coded.length; i++) plane[start + coded[i]!] = symbols[at++]!;
+    }
+  }
+}
+
+/** The context of each byte of a row. */
+export function rowContexts(dtype: PlaneDType, cols: number): Uint8Array {
+  const { blockSize, blockBytes } = dtypes[dtype];
+  const contexts = new Uint8Array(rowBytes(dtype, paddedCols(dtype, cols)));
+  const fullBlocks = Math.floor(cols / blockSize);
+  for (let place = 0; place < contexts.length; place++) {
+    const inBlock = place % blockBytes;
+    const inScale = inBlock - scaleOffsets[dtype];
+    if (place >= fullBlocks * blockBytes) contexts[place] = FULL_CONTEXTS + inBlock;
+    else if (inScale === 0 || inScale === 1) contexts[place] = 1 + inScale;
+  }
+  return contexts;
+}
+
+/** How many contexts there are, if these are the ones of a row. */
+export function contextCount(contexts: Uint8Array): number {
+  return Math.max(FULL_CONTEXTS, contexts.at(-1)! + 1);
+}
+
+/**
+ * The number of each context's distribution among those of OWN contexts; 0 for RAW ones, which need none.
+ *
+ * @throws {CorruptCode} where a context shares one that there is not
+ */
+export function distributionsOf(chosen: readonly Form[]): readonly number[] {
+  let last = -1;
+  return chosen.map((form) => {
+    if (form === "own") last += 1;
+    if ((form === "codes" && chosen[0] !== "own") || (form === "before" && last < 0))
+      throw new CorruptCode("a context shares a distribution that there is not");
+    return form === "raw" || form === "codes" ? 0 : last;
+  });
+}
