@@ -8,7 +8,7 @@ const partWeights = 1 << 18;
 
 /**
  * Threads that encode differences with one codec. A codec that works row by row gets its matrices in parts, so that all threads have
- * work when there is only one. Disposing ends the threads, at work or not.
+ * work when there is only one. Disposing ends the threads as soon as they have answered.
  */
 export class EncoderPool implements AsyncDisposable {
   readonly #codec: DeltaCodec;
