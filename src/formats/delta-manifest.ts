@@ -166,7 +166,7 @@ function parsePlanes(
 ): Pick<PlanesTensor, "planeDType" | "planes"> {
   if (optional && parent.json.planes === undefined) return { planeDType: null, planes: [] };
   const fields = parent.record("planes");
-  const planeDType = fields.oneOf("dtype", ["q1_0", "tq1_0", "f16"]);
+  const planeDType = fields.oneOf("dtype", ["q1_0", "tq1_0", "q4_0", "f16"]);
   const planes = fields.digests("sha256").map((sha256, index) => blobOfPlane(name, index, planeDType, covered, sha256));
   return { planeDType, planes };
 }
