@@ -8,7 +8,7 @@ import { readTextSet, TextFormat, type TextSample } from "../text/index.js";
 export type CalibrationText = CalibrationSequence & TrainingSample;
 
 /** Text of no particular task, which ships. */
-const generalPath = fileURLToPath(new URL("../../models/calibration/general.txt", import.meta.url));
+const shippedText = fileURLToPath(new URL("../../models/calibration/general.txt", import.meta.url));
 
 /** What the shipped text counts beside one's own. */
 const generalShare = 0.3;
@@ -20,9 +20,14 @@ const limits = { chatsMax: 256, textTokensMax: 3072, windowTokens: 128 } as cons
  * Reads text to calibrate on as a fine-tune's tokens: files of what it is for, and the general text that ships, which counts
  * three tenths. Every token of one's own files counts the same.
  *
+ * @param generalPath text to read in place of the shipped one
  * @throws {InvalidFile} naming the file, and the line that cannot be read
  */
-export async function readCalibration(tuned: Checkpoint, files: readonly string[]): Promise<CalibrationText[]> {
+export async function readCalibration(
+  tuned: Checkpoint,
+  files: readonly string[],
+  generalPath = shippedText,
+): Promise<CalibrationText[]> {
   const format = new TextFormat(tuned);
   const read = (path: string) =>
     readTextSet(path, format, { contextLength: Math.min(tuned.config.contextLength, 2048), ...limits });
