@@ -3,7 +3,8 @@ import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { availableParallelism, tmpdir } from "node:os";
 import path from "node:path";
 import { parseArgs } from "node:util";
-import { compressDelta, createCodec, restoreCheckpoint } from "../src/delta/index.js";
+import { readCalibration } from "../src/cli/calibration-text.js";
+import { compressDelta, createCodec, type DeltaCodec, restoreCheckpoint } from "../src/delta/index.js";
 import { defaultEngineOptions } from "../src/engine/index.js";
 import { openCheckpoint, openDelta } from "../src/formats/index.js";
 import { drawEvaluation, evaluate } from "../src/quality/index.js";
@@ -12,23 +13,33 @@ import { accuracyTable, fidelityTable, type MeasuredFineTune } from "./fidelity-
 // npm run bench:fidelity: what compression costs and loses, one row a codec, as tables in Markdown.
 //
 //   --tuned FOLDER                          the embedded fine-tunes whose full checkpoints lie in FOLDER/NAME
-//   --base B --tuned T --task FILE.jsonl    any pair; --task may be given several times
+//   --base B --tuned T --task FILE.jsonl    any pair; --task may be given several times, and so may --calibrate, text of the same
+//                                           kind that the calibrated codecs look at
 //   (nothing)                               the embedded variants as they are shipped, against the checkpoints they restore to
 
 /** Every way to compress that is compared. A new one is a line here. */
-const codecs = [
+const codecs: readonly { name: string; make: () => DeltaCodec; calibrated?: true }[] = [
   { name: "bitdelta", make: () => createCodec("bitdelta") },
   { name: "sign, 1 plane", make: () => createCodec("sign", { planes: 1 }) },
+  { name: "sign, 1 plane, calibrated", make: () => createCodec("sign", { planes: 1 }), calibrated: true },
+  { name: "svd, 0.9 bits", make: () => createCodec("svd", { bits: 0.9 }) },
   { name: "ternary", make: () => createCodec("ternary") },
+  { name: "ternary, calibrated", make: () => createCodec("ternary"), calibrated: true },
+  { name: "signlr, 1.75 bits", make: () => createCodec("signlr", { bits: 1.75 }) },
+  { name: "deltazip, 2 bits", make: () => createCodec("deltazip", { bits: 2 }), calibrated: true },
+  { name: "deltazip, 4 bits", make: () => createCodec("deltazip", { bits: 4 }), calibrated: true },
   { name: "sign, 2 planes", make: () => createCodec("sign", { planes: 2 }) },
-  { name: "sign, 3 planes", make: () => createCodec("sign", { planes: 3 }) },
-] as const;
+  { name: "sign, 2 planes, calibrated", make: () => createCodec("sign", { planes: 2 }), calibrated: true },
+];
 
 const { values: flags } = parseArgs({
   options: {
     base: { type: "string", default: "models/tiny/base" },
     tuned: { type: "string" },
     task: { type: "string", multiple: true },
+    calibrate: { type: "string", multiple: true },
+    calibration: { type: "string", default: "models/tiny/calibration" },
+    general: { type: "string", default: "models/calibration/general.txt" },
     variants: { type: "string", default: "models/tiny/variants" },
     tasks: { type: "string", default: "models/tiny/tasks" },
     text: { type: "string", default: "models/eval/general.txt" },
@@ -50,6 +61,8 @@ interface Pair {
   readonly name: string;
   readonly tuned: string;
   readonly data: readonly string[];
+  /** Text of the same kind as the task's, to calibrate on; calibrated codecs are left out without it. */
+  readonly calibrate: readonly string[];
   /** A delta that is there already and is measured instead of new ones. */
   readonly shipped?: string;
 }
@@ -78,19 +91,30 @@ if (measured.length > 1) console.log(`\nAccuracy\n\n${accuracyTable(measured)}`)
 async function findPairs(): Promise<Pair[]> {
   if (flags.task) {
     if (!flags.tuned) throw new Error("--task FILE goes with --base B --tuned T");
-    return [{ name: path.basename(path.resolve(flags.tuned)), tuned: flags.tuned, data: [...flags.task, flags.text] }];
+    return [
+      {
+        name: path.basename(path.resolve(flags.tuned)),
+        tuned: flags.tuned,
+        data: [...flags.task, flags.text],
+        calibrate: flags.calibrate ?? [],
+      },
+    ];
   }
   const names = (await readdir(flags.variants)).filter((name) => !flags.only || flags.only.includes(name)).sort();
   return names.flatMap((name): Pair[] => {
     const task = path.join(flags.tasks, `${name}.jsonl`);
     const data = existsSync(task) ? [task, flags.text] : [flags.text];
-    if (!flags.tuned) return [{ name, tuned: "", data, shipped: path.join(flags.variants, name) }];
+    const calibrate = [path.join(flags.calibration, `${name}.jsonl`)].filter((file) => existsSync(file));
+    if (!flags.tuned) return [{ name, tuned: "", data, calibrate, shipped: path.join(flags.variants, name) }];
     const tuned = path.join(flags.tuned, name);
-    return existsSync(tuned) ? [{ name, tuned, data }] : [];
+    return existsSync(tuned) ? [{ name, tuned, data, calibrate }] : [];
   });
 }
 
-async function measure({ name, tuned: tunedPath, data, shipped }: Pair, work: string): Promise<MeasuredFineTune> {
+async function measure(
+  { name, tuned: tunedPath, data, calibrate, shipped }: Pair,
+  work: string,
+): Promise<MeasuredFineTune> {
   await using base = await openCheckpoint(flags.base);
   const deltas = shipped ? [{ name: "as shipped", path: shipped }] : [];
   if (shipped) {
@@ -99,10 +123,13 @@ async function measure({ name, tuned: tunedPath, data, shipped }: Pair, work: st
   }
   await using tuned = await openCheckpoint(shipped ? path.join(work, name) : tunedPath);
   const seconds: Record<string, number> = {};
+  const calibration = calibrate.length > 0 ? await readCalibration(tuned, calibrate, flags.general) : undefined;
   for (const codec of shipped ? [] : chosen) {
+    if (codec.calibrated && !calibration) continue;
     const out = path.join(work, codec.name);
     const startedMs = performance.now();
-    await compressDelta({ base, tuned, codec: codec.make(), out, threads });
+    const text = codec.calibrated && calibration ? { calibration } : {};
+    await compressDelta({ base, tuned, codec: codec.make(), ...text, out, threads });
     seconds[codec.name] = (performance.now() - startedMs) / 1000;
     deltas.push({ name: codec.name, path: out });
     console.error(`${name}: ${codec.name} in ${seconds[codec.name]!.toFixed(1)} s`);

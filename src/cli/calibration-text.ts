@@ -8,28 +8,46 @@ import { readTextSet, TextFormat, type TextSample } from "../text/index.js";
 export type CalibrationText = CalibrationSequence & TrainingSample;
 
 /** Text of no particular task, which ships. */
-const generalPath = fileURLToPath(new URL("../../models/calibration/general.txt", import.meta.url));
+const shippedText = fileURLToPath(new URL("../../models/calibration/general.txt", import.meta.url));
 
 /** What the shipped text counts beside one's own. */
 const generalShare = 0.3;
 
-/** As much of each file as is read: enough to know the inputs of a layer by, and minutes of work rather than hours. */
-const limits = { chatsMax: 256, textTokensMax: 3072, windowTokens: 128 } as const;
+/** Tokens that are read: enough to know the inputs of a layer by. What calibration takes grows with them. */
+const ownTokensMax = 4096;
+const generalTokensMax = 2048;
 
 /**
  * Reads text to calibrate on as a fine-tune's tokens: files of what it is for, and the general text that ships, which counts
- * three tenths. Every token of one's own files counts the same.
+ * three tenths. Every token of one's own files counts the same. Files are read from the beginning, 4096 tokens of one's own in all.
  *
+ * @param generalPath text to read in place of the shipped one
  * @throws {InvalidFile} naming the file, and the line that cannot be read
  */
-export async function readCalibration(tuned: Checkpoint, files: readonly string[]): Promise<CalibrationText[]> {
+export async function readCalibration(
+  tuned: Checkpoint,
+  files: readonly string[],
+  generalPath = shippedText,
+): Promise<CalibrationText[]> {
   const format = new TextFormat(tuned);
-  const read = (path: string) =>
-    readTextSet(path, format, { contextLength: Math.min(tuned.config.contextLength, 2048), ...limits });
+  const read = async (path: string, tokensMax: number) => {
+    const contextLength = Math.min(tuned.config.contextLength, tokensMax);
+    return firstOf((await readTextSet(path, format, { contextLength })).samples, tokensMax);
+  };
   const own: TextSample[] = [];
-  for (const file of files) own.push(...(await read(file)).samples);
-  const general = (await read(generalPath)).samples;
+  for (const file of files) own.push(...(await read(file, Math.floor(ownTokensMax / files.length))));
+  const general = await read(generalPath, generalTokensMax);
   return [...weighted(own, 1 - generalShare), ...weighted(general, generalShare)];
+}
+
+/** Samples from the first on, as many as have `tokensMax` tokens together. */
+function firstOf(samples: readonly TextSample[], tokensMax: number): readonly TextSample[] {
+  let tokens = 0;
+  const end = samples.findIndex((sample) => {
+    tokens += sample.tokens.length;
+    return tokens > tokensMax;
+  });
+  return end === -1 ? samples : samples.slice(0, Math.max(1, end));
 }
 
 function weighted(samples: readonly TextSample[], share: number): CalibrationText[] {

@@ -2,6 +2,7 @@ import { InvalidRequest } from "../core/index.js";
 import type { CodecOptions } from "../formats/index.js";
 import { bitdelta } from "./bitdelta.js";
 import type { CodecFamily, DeltaCodec } from "./codec.js";
+import { deltazip } from "./deltazip.js";
 import { exact } from "./exact-codec.js";
 import { sign } from "./sign.js";
 import { signLowRank } from "./sign-low-rank.js";
@@ -10,7 +11,7 @@ import { ternary } from "./ternary.js";
 
 /** Every codec family by name. A new codec is a new file and a line here. */
 export const codecs: ReadonlyMap<string, CodecFamily> = new Map(
-  [sign, ternary, signLowRank, svd, bitdelta, exact].map((family) => [family.name, family]),
+  [sign, ternary, signLowRank, svd, bitdelta, deltazip, exact].map((family) => [family.name, family]),
 );
 
 /** @throws {InvalidRequest} if there is no such codec, or it refuses the options */

@@ -30,7 +30,7 @@ const distillation = {
   steps: 4,
   samples: [3, 5, 7, 11].map((step) => ({ tokens: Array.from({ length: 8 }, (_, at) => (at * step) % 24), from: 1 })),
 };
-const layered = [exact, createCodec("sign", { planes: 2 }), createCodec("bitdelta")];
+const layered = [exact, createCodec("sign", { planes: 2 }), createCodec("bitdelta"), createCodec("deltazip")];
 
 test("restores the file itself, from the exact layer alone and on top of any codec's planes", async (t) => {
   const pair = await checkpointPair(t, { dtype: "BF16" }, { dtype: "BF16", seed: 2 });

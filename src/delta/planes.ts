@@ -13,6 +13,10 @@
 //           fifth 0 where there are four) they are the fraction n / 243 of a byte, rounded up; multiplying by 3
 //           carries a digit out at the top each time.
 //
+//   q4_0    0    2                18                               32 whole multiples of d from -8 to 7, 4.5 bits a weight
+//           ├────┼────────────────┤
+//           │ d  │ low halves: weights 0…15, high halves: 16…31; a half h is the multiple h - 8
+//
 //   f16     the numbers themselves, no scale
 
 import { type MatrixShape, type PlaneDType, paddedCols, planeBytes } from "../formats/index.js";
@@ -26,6 +30,10 @@ const SIGN_BLOCK_BYTES = 18;
 export const TERNARY_BLOCK = 256;
 const TERNARY_BLOCK_BYTES = 54;
 const TERNARY_SCALE_OFFSET = 52;
+
+/** Weights of one `q4_0` block. */
+export const FOUR_BIT_BLOCK = 32;
+const FOUR_BIT_BLOCK_BYTES = 18;
 
 /** The three runs of a `tq1_0` block: `bytes` wide, from byte `at` on, `digits` trits a byte. */
 const TERNARY_RUNS = [
@@ -69,6 +77,15 @@ export function writeTernaryBlock(into: Uint8Array, index: number, scale: number
   writeHalf(into, start + TERNARY_SCALE_OFFSET, scale);
 }
 
+/** Writes block `index` of a plane of {@link FOUR_BIT_BLOCK} whole multiples of a scale, each from -8 to 7. */
+export function writeFourBitBlock(into: Uint8Array, index: number, scale: number, multiples: Int8Array): void {
+  const start = index * FOUR_BIT_BLOCK_BYTES;
+  writeHalf(into, start, scale);
+  for (let i = 0; i < FOUR_BIT_BLOCK / 2; i++) {
+    into[start + 2 + i] = (multiples[i]! + 8) | ((multiples[FOUR_BIT_BLOCK / 2 + i]! + 8) << 4);
+  }
+}
+
 /**
  * Decodes a plane and adds it to `into`, a row-major `[rows, cols]`; what fills up the rows is dropped. The plain
  * reading of the drawing above, against which every kernel can be checked. O(rows · cols).
@@ -88,6 +105,9 @@ export function addPlane(into: Float32Array, dtype: PlaneDType, bytes: Uint8Arra
       break;
     case "tq1_0":
       addTernary(into, bytes, shape);
+      break;
+    case "q4_0":
+      addFourBits(into, bytes, shape);
       break;
     case "f16":
       addHalves(into, bytes);
@@ -135,6 +155,19 @@ function addTernary(into: Float32Array, bytes: Uint8Array, { rows, cols }: Matri
           }
         }
       }
+    }
+  }
+}
+
+function addFourBits(into: Float32Array, bytes: Uint8Array, { rows, cols }: MatrixShape): void {
+  const rowBlocks = paddedCols("q4_0", cols) / FOUR_BIT_BLOCK;
+  for (let row = 0; row < rows; row++) {
+    for (let column = 0; column < cols; column++) {
+      const start = (row * rowBlocks + Math.floor(column / FOUR_BIT_BLOCK)) * FOUR_BIT_BLOCK_BYTES;
+      const place = column % FOUR_BIT_BLOCK;
+      const pair = bytes[start + 2 + (place % 16)]!;
+      const multiple = (place < 16 ? pair & 15 : pair >> 4) - 8;
+      into[row * cols + column]! += multiple * readHalf(bytes, start);
     }
   }
 }

@@ -200,7 +200,7 @@ function parsePlanes(
 ): Pick<PlanesTensor, "planeDType" | "planes"> {
   if (optional && parent.json.planes === undefined) return { planeDType: null, planes: [] };
   const fields = parent.record("planes");
-  const dtype = fields.oneOf("dtype", ["q1_0", "tq1_0", "f16"]);
+  const dtype = fields.oneOf("dtype", ["q1_0", "tq1_0", "q4_0", "f16"]);
   const digests = fields.digests("sha256");
   const { coded } = fields.json;
   if (coded !== undefined && !(Array.isArray(coded) && coded.length === digests.length))

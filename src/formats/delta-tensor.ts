@@ -5,7 +5,7 @@ import { alignUp } from "../util/index.js";
 export type FloatDType = "f32" | "f16" | "bf16";
 
 /** What a plane may be: types that ggml multiplies as they lie. */
-export type PlaneDType = "q1_0" | "tq1_0" | "f16";
+export type PlaneDType = "q1_0" | "tq1_0" | "q4_0" | "f16";
 
 /** What factors may be: types that ggml multiplies as they lie. */
 export type FactorDType = "f16" | "q8_0" | "q4_0";

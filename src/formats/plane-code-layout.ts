@@ -5,7 +5,7 @@ import { CorruptCode } from "../entropy/index.js";
 import { type PlaneDType, paddedCols } from "./delta-tensor.js";
 
 /** Where the two bytes of a scale lie in a block; its other bytes are codes. A block type is a line here. */
-const scaleOffsets: Readonly<Record<PlaneDType, number>> = { q1_0: 0, tq1_0: 52, f16: 0 };
+const scaleOffsets: Readonly<Record<PlaneDType, number>> = { q1_0: 0, tq1_0: 52, q4_0: 0, f16: 0 };
 
 /** What becomes of the bytes of a context; in the order of their numbers in the file. */
 export const forms = ["raw", "own", "codes", "before"] as const;

@@ -7,7 +7,7 @@ import { uniformAt } from "../util/index.js";
 import { type MatrixShape, type PlaneDType, planeBytes } from "./delta-tensor.js";
 import { CODE_SAVING_MIN, decodePlaneCode, encodePlaneCode, storePlane } from "./plane-code.js";
 
-const planeTypes: readonly PlaneDType[] = ["q1_0", "tq1_0", "f16"];
+const planeTypes: readonly PlaneDType[] = ["q1_0", "tq1_0", "q4_0", "f16"];
 
 test("a coded plane decodes to the same bytes, whatever its type and shape", async () => {
   const shapes = fc.record({ rows: fc.integer({ min: 1, max: 40 }), cols: fc.integer({ min: 1, max: 700 }) });
