@@ -4,6 +4,7 @@ import {
   codecs,
   compressDelta,
   createCodec,
+  type DeltaCodec,
   type DeltaReport,
   type DistillationOptions,
   printReport,
@@ -12,8 +13,9 @@ import { type CodecOptions, openCheckpoint } from "../formats/index.js";
 import { formatBytes } from "../util/index.js";
 import { type CalibrationText, readCalibration } from "./calibration-text.js";
 import { untilInterrupted } from "./interrupt.js";
-import { positiveInteger } from "./options.js";
+import { positiveInteger, positiveNumber } from "./options.js";
 import { ProgressLine } from "./progress.js";
+import { autoCodecs, compressToFloor, type QualityFloor } from "./quality-floor.js";
 
 interface CompressFlags {
   readonly base: string;
@@ -26,6 +28,10 @@ interface CompressFlags {
   readonly bits?: string;
   readonly rank?: string;
   readonly exact?: true;
+  readonly targetBits?: number;
+  readonly maxKld?: number;
+  readonly check?: readonly string[];
+  readonly force?: true;
   readonly tensors?: true;
   readonly json?: true;
 }
@@ -38,7 +44,7 @@ export function register(program: Command): void {
     .requiredOption("--base <path>", "the base: a Hugging Face folder or a GGUF file")
     .requiredOption("--tuned <path>", "the fine-tune of it")
     .requiredOption("--out <folder>", "the delta artifact to write")
-    .option("--codec <name>", `how: ${[...codecs.keys()].join(", ")}`, "sign")
+    .option("--codec <name>", `how: auto, ${[...codecs.keys()].join(", ")}`, "sign")
     .option("--planes <count>", "planes, for codecs that have several")
     .option(
       "--calibrate <file...>",
@@ -52,6 +58,10 @@ export function register(program: Command): void {
     .option("--bits <number>", "bits a weight, for codecs with low-rank factors")
     .option("--rank <count>", "rank of every matrix's factors, instead of --bits")
     .option("--exact", "also store what restores the fine-tune bit for bit, beside the planes that are served")
+    .option("--target-bits <number>", "for auto: as many planes as so many bits a weight hold", positiveNumber)
+    .option("--max-kld <nats>", "write it only if it diverges from the fine-tune by no more, a token", positiveNumber)
+    .option("--check <file...>", "chats or text to measure that on; none that it is calibrated on")
+    .option("--force", "write it even if it diverges by more")
     .option("--tensors", "report every tensor rather than groups of them")
     .option("--json", "print the report as JSON")
     .addHelpText(
@@ -73,33 +83,53 @@ async function compress({
   json,
   ...flags
 }: CompressFlags): Promise<void> {
-  const codec = createCodec(name, codecOptions(flags));
+  const floor = floorOf(flags);
+  const known = name === "auto" ? undefined : createCodec(name, codecOptions(flags));
+  if (known && flags.targetBits) throw new InvalidRequest("target-bits", "--target-bits is for --codec auto");
   const startedMs = performance.now();
-  const report = await untilInterrupted(async (signal) => {
+  const { report, worst } = await untilInterrupted(async (signal) => {
     await using base = await openCheckpoint(basePath);
     await using tuned = await openCheckpoint(tunedPath);
     const calibration = calibrate && (await readCalibration(tuned, calibrate));
     if (distill && !calibration) throw new InvalidRequest("distill", "--distill needs text to train on: --calibrate");
     using line = new ProgressLine(`Compressing ${tuned.name}`);
     using training = new ProgressLine(`Distilling ${tuned.name}`);
-    return await compressDelta({
-      base,
-      tuned,
-      codec,
-      exact: exact === true,
-      ...(calibration && { calibration }),
-      ...(calibration && distill && { distillation: distillation(calibration, distill, training) }),
-      out,
-      signal,
-      onProgress: (progress) => line.show(progress),
-    });
+    const make = (codec: DeltaCodec, out: string) =>
+      compressDelta({
+        base,
+        tuned,
+        codec,
+        exact: exact === true,
+        ...(calibration && { calibration }),
+        ...(calibration && distill && { distillation: distillation(calibration, distill, training) }),
+        out,
+        signal,
+        onProgress: (progress) => line.show(progress),
+      });
+    const chosen = known ? [known] : autoCodecs(tuned.config, { targetBits: flags.targetBits, floor });
+    if (!floor) return { report: await make(chosen[0]!, out), worst: undefined };
+    return await compressToFloor({ base, tuned, out, codecs: chosen, floor, signal }, make);
   });
   if (json) {
-    console.log(JSON.stringify(report, null, 2));
+    console.log(JSON.stringify({ ...report, ...(worst && { worst }) }, null, 2));
     return;
   }
   console.log(printReport(report, { tensors: tensors === true }));
+  if (worst) console.log(`\ndiverges from the fine-tune by ${worst.kl.toPrecision(3)} nats a token on ${worst.set}`);
   console.log(`\n${summarise(report)}, in ${((performance.now() - startedMs) / 1000).toFixed(1)} s: ${out}`);
+}
+
+/** @throws {InvalidRequest} if one of the flags was given that mean nothing without the other */
+function floorOf({
+  maxKld,
+  check,
+  force,
+}: Pick<CompressFlags, "maxKld" | "check" | "force">): QualityFloor | undefined {
+  if (maxKld !== undefined && check) return { maxKl: maxKld, check, force: force === true };
+  if (maxKld !== undefined) throw new InvalidRequest("max-kld", "--max-kld needs text to measure on: --check");
+  if (check) throw new InvalidRequest("check", "--check goes with --max-kld");
+  if (force) throw new InvalidRequest("force", "--force goes with --max-kld");
+  return undefined;
 }
 
 /** The options of a codec that were given; the codec says which it has. */
