@@ -10,7 +10,6 @@ import {
   type Plane,
 } from "./codec.js";
 import { addEncoded } from "./decoded.js";
-import { sharedSolver } from "./solver.js";
 
 /** What became of the difference between two matrices. */
 export interface EncodedDifference {
@@ -21,9 +20,6 @@ export interface EncodedDifference {
   readonly norm: number;
   /** ‖Δ − Δ̂‖, what planes and factors miss. */
   readonly error: number;
-  /** The same two as the layer's output sees them, E‖Δx‖² and E‖(Δ − Δ̂)x‖² under the calibration, square roots; 0 without one. */
-  readonly outputNorm: number;
-  readonly outputError: number;
 }
 
 /** Two matrices of one shape, row-major. */
@@ -61,8 +57,7 @@ export function partsOf(pair: MatrixPair, partRows: number): (() => MatrixPair)[
 /** Encoded parts as one matrix again: planes are stored row by row. Factors belong to whole matrices. */
 export function joinParts(parts: readonly EncodedDifference[]): EncodedDifference {
   if (parts.length === 1) return parts[0]!;
-  const root = (field: "norm" | "error" | "outputNorm" | "outputError") =>
-    Math.sqrt(parts.reduce((sum, part) => sum + part[field] ** 2, 0));
+  const root = (field: "norm" | "error") => Math.sqrt(parts.reduce((sum, part) => sum + part[field] ** 2, 0));
   return {
     planes: parts[0]!.planes.map(({ dtype }, plane) => ({
       dtype,
@@ -71,12 +66,10 @@ export function joinParts(parts: readonly EncodedDifference[]): EncodedDifferenc
     factors: [],
     norm: root("norm"),
     error: root("error"),
-    outputNorm: root("outputNorm"),
-    outputError: root("outputError"),
   };
 }
 
-/** True when a variant's matrix is its base's, or not a number anywhere. */
+/** True when a variant's matrix is its base's. */
 export function isUnchanged({ base, tuned }: MatrixPair): boolean {
   return base.every((value, i) => value === tuned[i]);
 }
@@ -96,16 +89,14 @@ export function encodeDifference(codec: DeltaCodec, pair: MatrixPair): EncodedDi
   const difference = tuned.subarray(0, count);
   for (let i = 0; i < count; i++) difference[i]! -= base[i]!;
   const encoded = encodeRows(codec, { difference, shape, kind, calibration, firstRow });
-  const before = [normOf(difference), outputNormOf(difference, shape, calibration)] as const;
+  const norm = normOf(difference);
   for (let i = 0; i < count; i++) difference[i] = -difference[i]!;
   addEncoded(difference, encoded, shape);
   return {
     planes: encoded.planes,
     factors: encoded.factors ?? [],
-    norm: before[0],
+    norm,
     error: normOf(difference),
-    outputNorm: before[1],
-    outputError: outputNormOf(difference, shape, calibration),
   };
 }
 
@@ -128,8 +119,4 @@ function normOf(values: Float32Array): number {
   let sum = 0;
   for (let i = 0; i < values.length; i++) sum += values[i]! ** 2;
   return Math.sqrt(sum);
-}
-
-function outputNormOf(values: Float32Array, shape: MatrixShape, calibration: Calibration | undefined): number {
-  return calibration ? Math.sqrt(sharedSolver().energy(values, shape, calibration.moment)) : 0;
 }

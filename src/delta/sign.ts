@@ -15,7 +15,7 @@ import { enlarge, gainOf } from "./gain.js";
 import { SIGN_BLOCK, writeSignBlock } from "./planes.js";
 import { type PlaneCount, SignLevels } from "./sign-levels.js";
 import type { Solution } from "./solution.js";
-import { sharedSolver, solverSweeps as sweeps } from "./solver.js";
+import { sharedSolver } from "./solver.js";
 import { SortedMagnitudes } from "./sorted-magnitudes.js";
 
 /**
@@ -48,7 +48,7 @@ class SignCodec implements DeltaCodec {
     const solution = this.#nearest(difference, shape, calibration === undefined);
     if (calibration) {
       const book = signBook(this.#planes, SIGN_BLOCK);
-      sharedSolver().solve(difference, shape, calibration, book, solution, { sweeps, gains: solution.gains });
+      sharedSolver().solve({ difference, shape, calibration, gains: solution.gains }, book, solution);
     }
     return this.#pack(solution, shape);
   }

@@ -75,7 +75,7 @@ for (const [what, book] of books) {
     const solution = nearest(difference, shape, book);
     const losses = [objective(difference, shape, calibration, book, solution)];
     for (let sweep = 0; sweep < 4; sweep++) {
-      sharedSolver().solve(difference, shape, calibration, book, solution, { sweeps: 1, gains: ones });
+      sharedSolver().solve({ difference, shape, calibration, gains: ones }, book, solution, 1);
       losses.push(objective(difference, shape, calibration, book, solution));
     }
     for (let sweep = 1; sweep < losses.length; sweep++)
@@ -93,7 +93,7 @@ test("makes up for what the layers before it do not do", () => {
   const drifting = { ...plain, drift };
   const [without, aware] = [plain, drifting].map((calibration) => {
     const solution = nearest(difference, shape, book);
-    sharedSolver().solve(difference, shape, calibration, book, solution, { sweeps: 4, gains: ones });
+    sharedSolver().solve({ difference, shape, calibration, gains: ones }, book, solution, 4);
     return objective(difference, shape, drifting, book, solution);
   });
   assert.ok(aware! < without!, `${aware} with the drift known, ${without} without`);
@@ -103,10 +103,8 @@ test("finds a difference that its codes can say exactly", () => {
   const shape = { rows: 4, cols: 70 };
   const difference = gaussian(shape, 5).map((value) => (value < 0 ? -0.5 : 0.5));
   const solution = nearest(difference, shape, signBook(1, 32));
-  sharedSolver().solve(difference, shape, { moment: mixedMoment(70, 30) }, signBook(1, 32), solution, {
-    sweeps: 8,
-    gains: ones,
-  });
+  const calibration = { moment: mixedMoment(70, 30) };
+  sharedSolver().solve({ difference, shape, calibration, gains: ones }, signBook(1, 32), solution, 8);
   for (let at = 0; at < difference.length; at++) {
     assert.equal(valueAt(solution, signBook(1, 32), shape, at), difference[at]);
   }
@@ -117,7 +115,7 @@ test("inputs that were never seen leave the scales finite", () => {
   const difference = gaussian(shape, 6);
   for (const moment of [new Float32Array(1600), Float32Array.from({ length: 1600 }, (_, at) => Number(at === 0))]) {
     const solution = nearest(difference, shape, signBook(2, 32));
-    sharedSolver().solve(difference, shape, { moment }, signBook(2, 32), solution, { sweeps: 3, gains: ones });
+    sharedSolver().solve({ difference, shape, calibration: { moment }, gains: ones }, signBook(2, 32), solution, 3);
     assert.ok(solution.scales.every(Number.isFinite));
   }
 });

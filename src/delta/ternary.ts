@@ -13,7 +13,7 @@ import { refuseUnknownOptions } from "./codec-options.js";
 import { enlarge, gainOf } from "./gain.js";
 import { roundToHalf, TERNARY_BLOCK, writeTernaryBlock } from "./planes.js";
 import type { Solution } from "./solution.js";
-import { sharedSolver, solverSweeps as sweeps } from "./solver.js";
+import { sharedSolver } from "./solver.js";
 import { SortedMagnitudes } from "./sorted-magnitudes.js";
 
 /** Minus, zero or plus one scale per 256 weights: real differences have many small values, and zero is worth a code. */
@@ -36,7 +36,7 @@ function encode(
   const solution = nearest(difference, shape, calibration === undefined);
   if (calibration) {
     const book = gridBook(-1, 3, TERNARY_BLOCK);
-    sharedSolver().solve(difference, shape, calibration, book, solution, { sweeps, gains: solution.gains });
+    sharedSolver().solve({ difference, shape, calibration, gains: solution.gains }, book, solution);
   }
   return pack(solution, shape);
 }
