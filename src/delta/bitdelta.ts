@@ -13,7 +13,7 @@ export const bitdelta: CodecFamily = {
   summary: "baseline: signs with one scale per matrix, embeddings and head in 16 bits",
   create(options: CodecOptions): DeltaCodec {
     refuseUnknownOptions("bitdelta", options, []);
-    return { name: "bitdelta", options: {}, rowByRow: false, encode };
+    return { name: "bitdelta", options: {}, rowByRow: false, ignoresInputs: true, encode };
   },
 };
 

@@ -49,6 +49,8 @@ export interface DeltaCodec {
   readonly options: CodecOptions;
   /** Every row is encoded without regard to the others, so that a matrix may be encoded in parts. */
   readonly rowByRow: boolean;
+  /** A calibration changes nothing in what it makes. */
+  readonly ignoresInputs?: true;
   /** True where `encode` makes no planes and leaves matrices to their exact layers, which hold any value. */
   readonly withoutPlanes?: true;
   /**

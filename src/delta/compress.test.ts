@@ -176,6 +176,7 @@ test("calibrated, it loses less of what the layers do, with and without an outpu
     const before = await pair.compress({ out: join(pair.folder, "free") });
     const after = await pair.compress({ calibration: text });
     assert.equal(after.total.residentBytes, before.total.residentBytes);
+    assert.deepEqual(after.codec.options, { planes: 2, calibrated: true });
     const [free, calibrated] = await Promise.all(
       ["free", "delta"].map(async (name) => {
         await using delta = await openDelta(join(pair.folder, name));
@@ -187,6 +188,12 @@ test("calibrated, it loses less of what the layers do, with and without an outpu
     );
     assert.ok(calibrated! < 0.8 * free!, `${calibrated} calibrated, ${free} without, tied ${tied}`);
   }
+});
+
+test("refuses text for a codec that has no use for it", async (t) => {
+  const pair = await checkpointPair(t, {}, { seed: 2 });
+  const compressing = pair.compress({ codec: createCodec("bitdelta"), calibration: text });
+  await assert.rejects(compressing, /"bitdelta" does not calibrate/);
 });
 
 test("a run that was stopped is gone on with, to the same bytes", async (t) => {

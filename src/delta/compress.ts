@@ -3,6 +3,7 @@ import { type CalibrationSequence, Lockstep } from "../calibration/index.js";
 import { InvalidRequest, type Parameter, parametersOf } from "../core/index.js";
 import {
   type Checkpoint,
+  type CodecOptions,
   type DeltaTensor,
   differingText,
   openDelta,
@@ -66,7 +67,7 @@ export async function compressDelta(options: CompressOptions): Promise<DeltaRepo
       const tensors = await finishTensors(compressed, finishing);
       const original = exact ? await readOriginalFile(tuned) : undefined;
       await writeDelta(folder, {
-        codec: { name: codec.name, options: codec.options },
+        codec: { name: codec.name, options: howMade(options) },
         base: source,
         tensors,
         configJson: tuned.configJson,
@@ -85,10 +86,23 @@ export async function compressDelta(options: CompressOptions): Promise<DeltaRepo
   return reportOf(artifact);
 }
 
+/** What is said of a codec in the artifact: its options, and what text did beside it. */
+function howMade({ codec, calibration, distillation }: CompressOptions): CodecOptions {
+  const calibrated = calibration && !codec.ignoresInputs && { calibrated: true };
+  return { ...codec.options, ...calibrated, ...(distillation && { distilled: distillation.steps }) };
+}
+
 function checkHasUse({ codec, calibration, distillation }: CompressOptions): void {
-  if (!codec.withoutPlanes || !(calibration || distillation)) return;
-  const problem = `Codec "${codec.name}" makes no planes that text could better: choose another, or leave the text out`;
-  throw new InvalidRequest("codec", problem);
+  if (codec.withoutPlanes && (calibration || distillation)) {
+    const problem = `Codec "${codec.name}" makes no planes that text could better: choose another, or leave the text out`;
+    throw new InvalidRequest("codec", problem);
+  }
+  if (codec.ignoresInputs && calibration && !distillation) {
+    throw new InvalidRequest(
+      "codec",
+      `Codec "${codec.name}" does not calibrate; text is of use to it for distillation only`,
+    );
+  }
 }
 
 /** Refuses an exact layer where it has no reference that is the same on every machine. */
@@ -141,7 +155,7 @@ async function compressTensors(
   const matrices = parameters.filter(({ kind }) => kind !== "vector");
   const compress: CompressMatrix = (parameter, stop, seen) =>
     once(parameter.name, () => compression.matrix(parameter, stop, seen));
-  await (calibration
+  await (calibration && !codec.ignoresInputs
     ? compressInLockstep({ tuned, calibration, compression, matrices, compress, progress, threads: lanes }, signal)
     : compressInLanes({ matrices, compress, lanes }, signal));
   const tensors = new Map(parameters.map(({ name }) => [name, workspace.finished.get(name)!]));
