@@ -45,15 +45,16 @@ export function cholesky({ n, values }: Square): Square {
   return { n, values: factor };
 }
 
-/** The inverse of a lower triangle. */
+/** The inverse of a lower triangle, row after row. */
 export function inverseOfLower({ n, values }: Square): Square {
   const inverse = new Float64Array(n * n);
-  for (let column = 0; column < n; column++) {
-    for (let i = column; i < n; i++) {
-      let sum = i === column ? 1 : 0;
-      for (let k = column; k < i; k++) sum -= values[i * n + k]! * inverse[k * n + column]!;
-      inverse[i * n + column] = sum / values[i * n + i]!;
+  for (let i = 0; i < n; i++) {
+    for (let k = 0; k < i; k++) {
+      const factor = values[i * n + k]!;
+      for (let column = 0; column <= k; column++) inverse[i * n + column]! -= factor * inverse[k * n + column]!;
     }
+    inverse[i * n + i] = 1;
+    for (let column = 0; column <= i; column++) inverse[i * n + column]! /= values[i * n + i]!;
   }
   return { n, values: inverse };
 }
