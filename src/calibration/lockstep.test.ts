@@ -95,6 +95,21 @@ test("what a layer loses is the drift of the next: the stream is behind by what 
   assert.ok(drift("mlp.down_proj") > 1e-3);
 });
 
+test("a matrix that cannot be compressed ends it once the others of its stage have answered", async () => {
+  using device = Device.open({ kind: "cpu", threads: 1 });
+  using lockstep = new Lockstep(device, smallCheckpoint(), sequences);
+  const answered: string[] = [];
+  const compress = async (name: string) => {
+    if (name.includes("q_proj")) throw new Error("not this one");
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    answered.push(name);
+    return parameterOf(smallModel, name);
+  };
+  const running = lockstep.run(parameterOf(smallModel, "model.embed_tokens.weight"), compress, never);
+  await assert.rejects(running, /not this one/);
+  assert.deepEqual(answered.length, 2);
+});
+
 test("is stopped between stages", async () => {
   using device = Device.open({ kind: "cpu", threads: 1 });
   using lockstep = new Lockstep(device, smallCheckpoint(), sequences);

@@ -72,14 +72,15 @@ export class Lockstep implements Disposable {
         student.enter(stage);
         using seen = new StageStatistics(this.#context, { tuned, student }, stage.addsToStream);
         const { moment } = seen;
-        // Matrices of a stage do not wait for each other.
-        await Promise.all(
+        // Matrices of a stage do not wait for each other. All have come to rest before what they write to is given back.
+        const compressed = await Promise.allSettled(
           stage.matrices.map(async (matrix) => {
             const name = `model.layers.${layer}.${matrix}.weight`;
             const drift = seen.driftOf(tunedWeights.get(name));
             studentWeights.write(name, await compress(name, { moment, drift }));
           }),
         );
+        for (const outcome of compressed) if (outcome.status === "rejected") throw outcome.reason;
         tuned.leave(stage);
         student.leave(stage);
       }

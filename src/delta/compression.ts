@@ -21,7 +21,6 @@ import { CannotCompress } from "./compatibility.js";
 import { addEncoded, readEncoded } from "./decoded.js";
 import { isUnchanged } from "./difference.js";
 import type { EncoderPool } from "./encoder-pool.js";
-
 import type { Workspace } from "./workspace.js";
 
 /** Compresses parameters one by one; their bytes go into a workspace. */
