@@ -1,7 +1,7 @@
-import { elementCount } from "../core/index.js";
+import { embeddingName, headName } from "../core/index.js";
 import type { Checkpoint } from "../formats/index.js";
-import { Arena, type Device, GraphMemory, toFloat32 } from "../ggml/index.js";
-import { assert } from "../util/index.js";
+import { Arena, type Device, GraphMemory } from "../ggml/index.js";
+import { readValues } from "../model/index.js";
 import { type CalibrationSequence, packChunks } from "./chunks.js";
 import { LayerWeights, stages } from "./layer.js";
 import { type InputStatistics, StageStatistics } from "./statistics.js";
@@ -12,9 +12,6 @@ export type Compressor = (name: string, statistics: InputStatistics) => Promise<
 
 /** Tokens that are computed at once; attention's mask is this long and wide. */
 const chunkTokensMax = 512;
-
-const embeddingName = "model.embed_tokens.weight";
-const headName = "lm_head.weight";
 
 /**
  * Runs a fine-tune and its compressed self side by side over calibration text, layer by layer, and within a layer from one group of
@@ -94,13 +91,14 @@ export class Lockstep implements Disposable {
 
   async #compressHead(tuned: Stream, student: Stream, compress: Compressor): Promise<void> {
     const { config, device } = this.#context;
+    const name = headName(config);
     const scale = await this.#read("model.norm.weight");
     tuned.enterHead(scale);
     student.enterHead(scale);
     using seen = new StageStatistics(this.#context, { tuned, student }, false);
-    using arena = new Arena(device, [{ name: headName, dtype: "f32", shape: [config.hiddenSize, config.vocabSize] }]);
-    arena.get(headName).write(await this.#read(headName));
-    await compress(headName, { moment: seen.moment, drift: seen.driftOf(arena.get(headName)) });
+    using arena = new Arena(device, [{ name, dtype: "f32", shape: [config.hiddenSize, config.vocabSize] }]);
+    arena.get(name).write(await this.#read(name));
+    await compress(name, { moment: seen.moment, drift: seen.driftOf(arena.get(name)) });
   }
 
   #layerWeights(): LayerWeights {
@@ -116,11 +114,7 @@ export class Lockstep implements Disposable {
     }
   }
 
-  async #read(name: string): Promise<Float32Array> {
-    const stored = this.#tuned.tensors.get(name);
-    assert(stored, `${this.#tuned.path} was opened without ${name}`);
-    const bytes = new Uint8Array(stored.byteLength);
-    await this.#tuned.read(name, bytes);
-    return toFloat32(stored.dtype, bytes, elementCount(stored.shape));
+  #read(name: string): Promise<Float32Array> {
+    return readValues(this.#tuned, name);
   }
 }

@@ -1,4 +1,4 @@
-import { Arena, Graph, type Tensor } from "../ggml/index.js";
+import { Arena, computeOnce, runOnce, type Tensor } from "../ggml/index.js";
 import type { Chunk } from "./chunks.js";
 import type { Stream, StreamContext } from "./stream.js";
 
@@ -37,7 +37,7 @@ export class StageStatistics implements Disposable {
 
   /** E[x̂ x̂ᵀ] */
   get moment(): Float32Array {
-    return valuesOf(this.#arena.get("moment"));
+    return this.#arena.get("moment").values();
   }
 
   /**
@@ -46,13 +46,10 @@ export class StageStatistics implements Disposable {
    * @param weight W of the fine-tune, `[cols, rows]` on the device
    */
   driftOf(weight: Tensor): Float32Array {
-    using graph = new Graph(this.#context.device, { tensorsMax: 8 });
-    let drift = graph.mulMat(this.#arena.get("cross"), weight);
-    if (this.#addsToStream) drift = graph.add(drift, this.#arena.get("stream"));
-    graph.output(drift);
-    graph.allocate(this.#context.memory);
-    graph.compute();
-    return valuesOf(drift);
+    return computeOnce(this.#context, (g) => {
+      const drift = g.mulMat(this.#arena.get("cross"), weight);
+      return this.#addsToStream ? g.add(drift, this.#arena.get("stream")) : drift;
+    });
   }
 
   [Symbol.dispose](): void {
@@ -60,37 +57,25 @@ export class StageStatistics implements Disposable {
   }
 
   #add({ tokens, rootWeights }: Chunk, index: number, { tuned, student }: { tuned: Stream; student: Stream }): void {
-    using graph = new Graph(this.#context.device, { tensorsMax: 64 });
-    const writes: (() => void)[] = [];
-    const input = (values: Float32Array, columns: number) => {
-      const tensor = graph.input(`input ${writes.length}`, "f32", [columns, tokens.length]);
-      writes.push(() => tensor.write(values));
-      return tensor;
-    };
-    const weights = input(rootWeights, 1);
-    const minusWeights = input(
-      rootWeights.map((weight) => -weight),
-      1,
-    );
-    const rows = (values: Float32Array, by: Tensor) => graph.mul(input(values, values.length / tokens.length), by); // [n, tokens]
-    const difference = (a: Float32Array, b: Float32Array) =>
-      graph.transpose(graph.add(rows(a, weights), rows(b, minusWeights))); // [tokens, n]
-    const sum = (name: string, product: Tensor) => graph.expand(graph.addRows(this.#arena.get(name), product, 0));
+    runOnce(this.#context, (g, bind) => {
+      const count = tokens.length;
+      const weights = bind("f32", [1, count], rootWeights);
+      const minusWeights = bind(
+        "f32",
+        [1, count],
+        rootWeights.map((weight) => -weight),
+      );
+      const rows = (values: Float32Array, by: Tensor) => g.mul(bind("f32", [values.length / count, count], values), by); // [n, tokens]
+      const difference = (a: Float32Array, b: Float32Array) =>
+        g.transpose(g.add(rows(a, weights), rows(b, minusWeights))); // [tokens, n]
+      const sum = (name: string, product: Tensor) => g.expand(g.addRows(this.#arena.get(name), product, 0));
 
-    const seen = graph.transpose(rows(student.input[index]!, weights)); // [tokens, cols]
-    sum("moment", graph.mulMat(seen, seen));
-    // [cols of x − x̂, cols of x̂]: the product with W is over the former.
-    sum("cross", graph.mulMat(difference(tuned.input[index]!, student.input[index]!), seen));
-    if (this.#addsToStream) sum("stream", graph.mulMat(seen, difference(tuned.hidden[index]!, student.hidden[index]!)));
-
-    graph.allocate(this.#context.memory);
-    for (const write of writes) write();
-    graph.compute();
+      const seen = g.transpose(rows(student.input[index]!, weights)); // [tokens, cols]
+      sum("moment", g.mulMat(seen, seen));
+      // [cols of x − x̂, cols of x̂]: the product with W is over the former.
+      sum("cross", g.mulMat(difference(tuned.input[index]!, student.input[index]!), seen));
+      if (this.#addsToStream) sum("stream", g.mulMat(seen, difference(tuned.hidden[index]!, student.hidden[index]!)));
+      return () => {};
+    });
   }
-}
-
-function valuesOf(tensor: Tensor): Float32Array {
-  const values = new Float32Array(tensor.elements);
-  tensor.read(values);
-  return values;
 }

@@ -1,6 +1,6 @@
 import type { ModelConfig } from "../core/index.js";
 import { type BindInput, computeOnce, type Device, type Graph, type GraphMemory, type Tensor } from "../ggml/index.js";
-import { ropeFactors } from "../model/index.js";
+import { ropeFactors, ropeOf } from "../model/index.js";
 import type { Chunk } from "./chunks.js";
 import { attention, gated, type LayerContext, type LayerWeights, norm, project, type Stage } from "./layer.js";
 
@@ -80,9 +80,8 @@ export class Stream {
   }
 
   #each(into: Float32Array[], build: (g: Graph, bind: BindInput, index: number, chunk: Chunk) => Tensor): void {
-    const { device, memory, chunks } = this.#context;
-    chunks.forEach((chunk, index) => {
-      into[index] = computeOnce(device, memory, (g, bind) => build(g, bind, index, chunk));
+    this.#context.chunks.forEach((chunk, index) => {
+      into[index] = computeOnce(this.#context, (g, bind) => build(g, bind, index, chunk));
     });
   }
 
@@ -91,12 +90,7 @@ export class Stream {
     const factors = this.#ropeFactors;
     return {
       config,
-      rope: {
-        dims: config.headDim,
-        base: config.ropeTheta,
-        scale: config.ropeScaling.kind === "linear" ? 1 / config.ropeScaling.factor : 1,
-        factors: factors && bind("f32", [factors.length], factors),
-      },
+      rope: ropeOf(config, factors && bind("f32", [factors.length], factors)),
       positions: bind("i32", [tokens.length], positions),
       mask: bind("f16", [tokens.length, tokens.length], mask),
     };

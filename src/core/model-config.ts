@@ -49,6 +49,14 @@ export interface Parameter {
   readonly kind: ParameterKind;
 }
 
+/** Hugging Face's name of the embedding. */
+export const embeddingName = "model.embed_tokens.weight";
+
+/** Hugging Face's name of the matrix that makes logits: the embedding's where they are tied. */
+export function headName({ tiedEmbeddings }: Pick<ModelConfig, "tiedEmbeddings">): string {
+  return tiedEmbeddings ? embeddingName : "lm_head.weight";
+}
+
 /** Every parameter of a model, in slot order: embedding, layers from the first, final norm, output head when untied. */
 export function parametersOf(config: ModelConfig): Parameter[] {
   const { hiddenSize: dim, feedForward, headDim } = config;
@@ -61,7 +69,7 @@ export function parametersOf(config: ModelConfig): Parameter[] {
     if (bias) vector(`${name}.bias`, out);
   };
 
-  parameters.push({ name: "model.embed_tokens.weight", shape: [config.vocabSize, dim], kind: "embedding" });
+  parameters.push({ name: embeddingName, shape: [config.vocabSize, dim], kind: "embedding" });
   for (let layer = 0; layer < config.layers; layer++) {
     const prefix = `model.layers.${layer}`;
     vector(`${prefix}.input_layernorm.weight`, dim);
@@ -79,6 +87,6 @@ export function parametersOf(config: ModelConfig): Parameter[] {
     linear(`${prefix}.mlp.down_proj`, dim, feedForward, config.mlpBias);
   }
   vector("model.norm.weight", dim);
-  if (!config.tiedEmbeddings) parameters.push({ name: "lm_head.weight", shape: [config.vocabSize, dim], kind: "head" });
+  if (!config.tiedEmbeddings) parameters.push({ name: headName(config), shape: [config.vocabSize, dim], kind: "head" });
   return parameters;
 }

@@ -1,6 +1,6 @@
 import { availableParallelism } from "node:os";
 import { type CalibrationSequence, Lockstep } from "../calibration/index.js";
-import { InvalidRequest, type Parameter, parametersOf } from "../core/index.js";
+import { embeddingName, InvalidRequest, type Parameter, parametersOf } from "../core/index.js";
 import {
   type Checkpoint,
   type CodecOptions,
@@ -208,6 +208,6 @@ async function compressInLockstep(
   const watch = (layer: number) => progress.preparing((layer + 1) / layers);
   // An output head that is the embedding too is wanted first and computed last, so its inputs are the fine-tune's.
   const seenByHead = tiedEmbeddings ? { moment: await lockstep.headMoment(signal, watch) } : undefined;
-  const embedding = await compressed("model.embed_tokens.weight", seenByHead);
+  const embedding = await compressed(embeddingName, seenByHead);
   await lockstep.run(embedding, compressed, signal);
 }

@@ -12,6 +12,7 @@ import {
   type FloatDType,
   type MatrixShape,
   type PlanesTensor,
+  readTensor,
   type StoredTensor,
 } from "../formats/index.js";
 import { fromFloat32, toFloat32 } from "../ggml/index.js";
@@ -184,10 +185,8 @@ interface StoredValues {
 }
 
 async function readValues(checkpoint: Checkpoint, name: string): Promise<StoredValues> {
-  const stored = checkpoint.tensors.get(name);
-  assert(stored, `${checkpoint.path} was opened without "${name}"`);
-  const bytes = new Uint8Array(stored.byteLength);
-  await checkpoint.read(name, bytes);
+  const bytes = await readTensor(checkpoint, name);
+  const stored = checkpoint.tensors.get(name)!;
   const { dtype } = stored;
   const isFloat = dtype === "f32" || dtype === "f16" || dtype === "bf16";
   return { stored, values: toFloat32(dtype, bytes, elementCount(stored.shape)), dtype: isFloat ? dtype : "f16" };

@@ -1,5 +1,5 @@
 import { InvalidFile, KindredError, tensorBytes } from "../core/index.js";
-import type { Checkpoint, DeltaArtifact, DeltaTensor } from "../formats/index.js";
+import { type Checkpoint, type DeltaArtifact, type DeltaTensor, readTensor } from "../formats/index.js";
 import { assert } from "../util/index.js";
 import { readBlob } from "./blob.js";
 import { readEncoded } from "./decoded.js";
@@ -106,13 +106,11 @@ export class ExactRestoration implements AsyncDisposable {
     }
     const stored = base.tensors.get(name);
     assert(stored && isFloatDType(stored.dtype), `${name} has no base of floats`);
-    const before = new Uint8Array(stored.byteLength);
-    await base.read(name, before);
     const encoded = tensor.kind === "planes" ? await readEncoded(tensor, (blob) => readBlob(delta, blob)) : undefined;
     return {
       dtype,
       baseDType: stored.dtype,
-      base: before,
+      base: await readTensor(base, name),
       planes: encoded?.planes ?? [],
       shape: asMatrix(stored.shape),
     };

@@ -8,6 +8,7 @@ import {
   type DeltaBlob,
   type DeltaTensor,
   type ExactLayer,
+  readTensor,
   storePlane,
 } from "../formats/index.js";
 import { assert, sha256 } from "../util/index.js";
@@ -99,8 +100,7 @@ async function makeExact(
     const problem = `the ${whose} stores "${name}" in ${which}; exact layers need f32, f16 or bf16 on both sides`;
     throw new CannotCompress(tuned, base, problem, { tensor: name });
   }
-  const bytes = new Uint8Array(after.byteLength);
-  await tuned.read(name, bytes);
+  const bytes = await readTensor(tuned, name);
   if (tensor.kind === "absolute") return makeVectorExact(tensor, bytes, finishing, thread);
   const shape = asMatrix(before.shape);
   const coveredBytes = (bytes.length / (after.shape[0]! * (after.shape[1] ?? 1))) * shape.rows * shape.cols;
@@ -114,8 +114,7 @@ async function makeExact(
     await workspace.put(blob.name, rows);
     whole = { ...tensor, extraRows: { ...extraRows, blob } };
   }
-  const stored = new Uint8Array(before.byteLength);
-  await base.read(name, stored);
+  const stored = await readTensor(base, name);
   const reference = { dtype, baseDType, base: stored, planes, shape };
   const { code } = await thread.encode(reference, bytes.slice(0, coveredBytes), signal);
   const layer = await keepLayer(name, checksum, code, workspace);

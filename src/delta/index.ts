@@ -16,4 +16,3 @@ export { addPlane, decodePlane } from "./planes.js";
 export type { Progress } from "./progress-meter.js";
 export { type DeltaReport, printReport, type ReportLine, reportOf } from "./report.js";
 export { NotExact, type Restored, type RestoreOptions, restoreCheckpoint } from "./restore.js";
-export { type DenseEncoder, signLowRankOf } from "./sign-low-rank.js";

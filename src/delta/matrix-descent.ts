@@ -1,5 +1,5 @@
 import type { MatrixShape } from "../formats/index.js";
-import { Arena, type Device, Graph, type GraphMemory, type Tensor } from "../ggml/index.js";
+import { Arena, computeOnce, type Device, type Graph, type GraphMemory, type Tensor } from "../ggml/index.js";
 import { assert } from "../util/index.js";
 import type { CodeBook } from "./code-book.js";
 import type { Calibration } from "./codec.js";
@@ -60,9 +60,9 @@ export class MatrixDescent implements Disposable {
       { name: "block", dtype: "f32", shape: [Math.min(book.blockSize, cols), rows] },
     ]);
     this.#errorTensor = this.#arena.get("error");
-    this.#error = valuesOf(this.#errorTensor);
+    this.#error = windowOn(this.#errorTensor);
     this.#momentTensor = this.#arena.get("moment");
-    this.#moment = valuesOf(this.#momentTensor);
+    this.#moment = windowOn(this.#momentTensor);
 
     let trace = 0;
     for (let i = 0; i < cols; i++) trace += moment[i * cols + i]!;
@@ -195,7 +195,7 @@ export class MatrixDescent implements Disposable {
   #timesLocalMoment(values: Float32Array, first: number, width: number): Float32Array {
     const { rows, cols } = this.#shape;
     const block = this.#arena.get("block");
-    valuesOf(block).set(values);
+    windowOn(block).set(values);
     return this.#product((g) => {
       const local = g.view(this.#momentTensor, [width, width], {
         strides: [cols * 4],
@@ -206,14 +206,7 @@ export class MatrixDescent implements Disposable {
   }
 
   #product(build: (g: Graph) => Tensor): Float32Array {
-    using graph = new Graph(this.#device, { tensorsMax: 16 });
-    const result = build(graph);
-    graph.output(result);
-    graph.allocate(this.#memory);
-    graph.compute();
-    const values = new Float32Array(result.elements);
-    result.read(values);
-    return values;
+    return computeOnce({ device: this.#device, memory: this.#memory }, build);
   }
 
   /** H within a block, `[width, width]`. */
@@ -231,7 +224,8 @@ export class MatrixDescent implements Disposable {
   }
 }
 
-function valuesOf(tensor: Tensor): Float32Array {
+/** The values of a tensor where they lie. */
+function windowOn(tensor: Tensor): Float32Array {
   const bytes = tensor.hostBytes(0, tensor.byteLength);
   return new Float32Array(bytes.buffer, bytes.byteOffset, tensor.elements);
 }

@@ -1,4 +1,4 @@
-import { Device, Graph, GraphMemory } from "../ggml/index.js";
+import { computeOnce, Device, GraphMemory } from "../ggml/index.js";
 import { assert } from "../util/index.js";
 
 /** A matrix in memory, row-major. */
@@ -18,20 +18,12 @@ export function timesTransposed(a: Matrix, b: Matrix): Matrix {
   assert(a.cols === b.cols, `rows of ${a.cols} and of ${b.cols} have no product`);
   const { rows } = a;
   const cols = b.rows;
-  const values = new Float32Array(rows * cols);
-  if (values.length === 0) return { rows, cols, values };
+  if (rows * cols === 0) return { rows, cols, values: new Float32Array(0) };
   device ??= Device.open({ kind: "cpu", threads: 1 });
   using memory = new GraphMemory(device);
-  using graph = new Graph(device, { tensorsMax: 4 });
-  const right = graph.input("b", "f32", [b.cols, b.rows]);
-  const left = graph.input("a", "f32", [a.cols, a.rows]);
-  const product = graph.mulMat(right, left);
-  graph.output(product);
-  graph.allocate(memory);
-  right.write(b.values);
-  left.write(a.values);
-  graph.compute();
-  product.read(values);
+  const values = computeOnce({ device, memory }, (g, input) =>
+    g.mulMat(input("f32", [b.cols, b.rows], b.values), input("f32", [a.cols, a.rows], a.values)),
+  );
   return { rows, cols, values };
 }
 

@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { writeFile } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
-import { elementCount, InvalidFile, KindredError, tensorBytes } from "../core/index.js";
+import { InvalidFile, KindredError, tensorBytes } from "../core/index.js";
 import {
   type Checkpoint,
   checkBase,
@@ -20,7 +20,7 @@ import {
   writeFolder,
   writeSafetensors,
 } from "../formats/index.js";
-import { toFloat32 } from "../ggml/index.js";
+import { readValues } from "../model/index.js";
 import { assert } from "../util/index.js";
 import { readBlob } from "./blob.js";
 import { addEncoded, readEncoded } from "./decoded.js";
@@ -132,12 +132,7 @@ async function writeOriginal(
 async function approximate(base: Checkpoint, delta: DeltaArtifact, tensor: DeltaTensor): Promise<Uint8Array> {
   assert(tensor.kind !== "exact", `${tensor.name} has nothing to be served`);
   if (tensor.kind === "absolute") return readBlob(delta, tensor.value);
-  const stored = base.tensors.get(tensor.name);
-  assert(stored, `${tensor.name} is not in ${base.path}, which checkBase has compared`);
-  const bytes = new Uint8Array(stored.byteLength);
-  await base.read(tensor.name, bytes);
-
-  const values = toFloat32(stored.dtype, bytes, elementCount(stored.shape));
+  const values = await readValues(base, tensor.name);
   if (tensor.kind === "planes") {
     addEncoded(values, await readEncoded(tensor, (blob) => readBlob(delta, blob)), planeShape(tensor));
   }

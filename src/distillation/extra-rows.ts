@@ -1,8 +1,6 @@
-import { elementCount } from "../core/index.js";
+import { embeddingName, headName } from "../core/index.js";
 import type { Checkpoint } from "../formats/index.js";
-import { toFloat32 } from "../ggml/index.js";
-import { embeddingName, headName } from "./pass.js";
-import { readStored } from "./stored-weights.js";
+import { readValues } from "../model/index.js";
 
 /** Rows of the variant's embedding and head beyond the base's: `[extra, hidden]`, row-major. */
 export interface ExtraRows {
@@ -15,9 +13,7 @@ export async function readExtraRows(tuned: Checkpoint, baseRows: number): Promis
   const { config } = tuned;
   const read = async (name: string) => {
     if (config.vocabSize === baseRows) return new Float32Array(0);
-    const { dtype, shape } = tuned.tensors.get(name)!;
-    const whole = toFloat32(dtype, await readStored(tuned, name), elementCount(shape));
-    return whole.slice(baseRows * config.hiddenSize);
+    return (await readValues(tuned, name)).slice(baseRows * config.hiddenSize);
   };
   const embedding = await read(embeddingName);
   return { embedding, head: config.tiedEmbeddings ? embedding : await read(headName(config)) };

@@ -1,10 +1,10 @@
 import type { ModelConfig } from "../core/index.js";
-import { Arena, type Rope, type Tensor } from "../ggml/index.js";
-import { ropeFactors } from "../model/index.js";
+import { Arena, type BindInput, type Tensor } from "../ggml/index.js";
+import { ropeFactors, ropeOf } from "../model/index.js";
 import { type Batch, maskOf } from "./batch.js";
 import type { BlockInputs } from "./block.js";
 import { PIECE_ROWS } from "./vocabulary.js";
-import type { Feed, Workspace } from "./workspace.js";
+import type { Workspace } from "./workspace.js";
 
 /** What every pass of one model needs beside its weights. */
 export class PassConstants implements Disposable {
@@ -30,15 +30,9 @@ export class PassConstants implements Disposable {
   }
 
   /** A batch's part in each of its blocks' graphs. */
-  blockInputs(feed: Feed, batch: Batch): BlockInputs {
+  blockInputs(feed: BindInput, batch: Batch): BlockInputs {
     const { config } = this;
     const rows = batch.positions.length;
-    const rope: Rope = {
-      dims: config.headDim,
-      base: config.ropeTheta,
-      scale: config.ropeScaling.kind === "linear" ? 1 / config.ropeScaling.factor : 1,
-      factors: this.#factors,
-    };
     return {
       positions: feed("i32", [rows], batch.positions),
       backwards: feed(
@@ -47,7 +41,7 @@ export class PassConstants implements Disposable {
         batch.positions.map((position) => -position),
       ),
       mask: feed("f32", [rows, rows], maskOf(batch, config.slidingWindow)),
-      rope,
+      rope: ropeOf(config, this.#factors),
     };
   }
 
@@ -57,14 +51,8 @@ export class PassConstants implements Disposable {
 }
 
 /** Feeds `[rows, hidden]`, row-major. → `[hidden, rows]` in ggml's order */
-export function feedRows(feed: Feed, { hiddenSize }: ModelConfig, values: Float32Array): Tensor {
+export function feedRows(feed: BindInput, { hiddenSize }: ModelConfig, values: Float32Array): Tensor {
   return feed("f32", [hiddenSize, values.length / hiddenSize], values);
 }
 
-export const embeddingName = "model.embed_tokens.weight";
 export const finalNormName = "model.norm.weight";
-
-/** The matrix that makes logits: the embedding's where they are tied. */
-export function headName(config: ModelConfig): string {
-  return config.tiedEmbeddings ? embeddingName : "lm_head.weight";
-}

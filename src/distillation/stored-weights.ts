@@ -1,6 +1,7 @@
-import { elementCount, type Parameter, parametersOf } from "../core/index.js";
-import type { Checkpoint } from "../formats/index.js";
-import { Arena, type Graph, type Tensor, toFloat32 } from "../ggml/index.js";
+import { type Parameter, parametersOf } from "../core/index.js";
+import { type Checkpoint, readTensor } from "../formats/index.js";
+import { Arena, type Graph, type Tensor } from "../ggml/index.js";
+import { readValues } from "../model/index.js";
 import { assert } from "../util/index.js";
 import type { Parameters } from "./block.js";
 import type { Workspace } from "./workspace.js";
@@ -33,8 +34,8 @@ export class StoredWeights implements Disposable {
     }));
     const arena = new Arena(workspace.device, specs);
     for (const { name, kind } of parameters) {
-      if (kind === "vector") arena.get(name).write(await readVector(checkpoint, name));
-      else arena.get(name).write(await readStored(checkpoint, name));
+      if (kind === "vector") arena.get(name).write(await readValues(checkpoint, name));
+      else arena.get(name).write(await readTensor(checkpoint, name));
     }
     return new StoredWeights(arena);
   }
@@ -76,17 +77,4 @@ export function expand(g: Graph, matrix: Tensor, rowNumbers: Tensor): Tensor {
   const rows = matrix.extents[1];
   assert(rows <= rowNumbers.elements, `${matrix} has more rows than ${rowNumbers}`);
   return g.getRows(matrix, g.view(rowNumbers, [rows], { offset: 0 }));
-}
-
-/** A norm or bias of a checkpoint. */
-export async function readVector(checkpoint: Checkpoint, name: string): Promise<Float32Array> {
-  const { dtype, shape } = checkpoint.tensors.get(name)!;
-  return toFloat32(dtype, await readStored(checkpoint, name), elementCount(shape));
-}
-
-/** A tensor's bytes as they are stored. */
-export async function readStored(checkpoint: Checkpoint, name: string): Promise<Uint8Array> {
-  const bytes = new Uint8Array(checkpoint.tensors.get(name)!.byteLength);
-  await checkpoint.read(name, bytes);
-  return bytes;
 }

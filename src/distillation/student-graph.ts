@@ -3,7 +3,6 @@ import { type Graph, gradients, type Tensor } from "../ggml/index.js";
 import type { GradientSink, Parameters } from "./block.js";
 import { expand, type RowWindow } from "./stored-weights.js";
 import type { StudentWeights } from "./student-weights.js";
-import { valuesOf } from "./workspace.js";
 
 const { product, sumRows, transpose } = gradients;
 
@@ -100,7 +99,7 @@ export class StudentGraph implements Parameters, GradientSink {
 
   #collect(tensor: Tensor, add: (values: Float32Array) => void): void {
     this.#g.output(tensor);
-    this.#collectors.push(() => add(valuesOf(tensor)));
+    this.#collectors.push(() => add(tensor.values()));
   }
 
   #plane(name: string, index: number): Tensor {

@@ -1,7 +1,8 @@
 import { parametersOf } from "../core/index.js";
 import { type Checkpoint, type FloatDType, paddedCols } from "../formats/index.js";
 import { Arena, type Graph, type Tensor } from "../ggml/index.js";
-import { readVector, StoredWeights } from "./stored-weights.js";
+import { readValues } from "../model/index.js";
+import { StoredWeights } from "./stored-weights.js";
 import type { Student, StudentPlane } from "./student.js";
 import { StudentGraph } from "./student-graph.js";
 import { hasScales, PlaneScales, type Trainable, VectorValues } from "./trainable.js";
@@ -61,7 +62,7 @@ export class StudentWeights implements Disposable {
       ...vectors.map(({ name, shape }) => ({ name, dtype: "f32" as const, shape })),
     ]);
     for (const { spec, bytes } of planes) arena.get(spec.name).write(bytes);
-    for (const { name } of vectors) arena.get(name).write(student.vectors.get(name) ?? (await readVector(base, name)));
+    for (const { name } of vectors) arena.get(name).write(student.vectors.get(name) ?? (await readValues(base, name)));
     const matrices = await StoredWeights.load(workspace, base, ({ kind }) => kind !== "vector");
     return new StudentWeights(matrices, arena, student, dtypeOf);
   }

@@ -1,11 +1,12 @@
+import { embeddingName, headName } from "../core/index.js";
 import type { Checkpoint } from "../formats/index.js";
 import { packBatch } from "./batch.js";
 import { Block, norm } from "./block.js";
-import { embeddingName, feedRows, finalNormName, headName, PassConstants } from "./pass.js";
+import { feedRows, finalNormName, PassConstants } from "./pass.js";
 import { countedTokens, type TrainingSample } from "./samples.js";
 import { expand, StoredWeights } from "./stored-weights.js";
 import { logitsOf, piecesOf, takeRows } from "./vocabulary.js";
-import { valuesOf, type Workspace } from "./workspace.js";
+import type { Workspace } from "./workspace.js";
 
 /**
  * What the fine-tune says after every counted token. Kept are the vectors that its output head reads, which are a fraction of the
@@ -44,7 +45,7 @@ export class Teacher implements Disposable {
       workspace.compute((g, feed) => {
         const x = g.getRows(ends.get(embeddingName), feed("i32", [tokens.length], tokens));
         g.output(x);
-        return () => valuesOf(x);
+        return () => x.values();
       }),
     );
     for (let layer = 0; layer < config.layers; layer++) {
@@ -59,7 +60,7 @@ export class Teacher implements Disposable {
           const block = new Block(g, config, layer, parameters, constants.blockInputs(feed, batch));
           const { output } = block.forward(feedRows(feed, config, states[index]!));
           g.output(output);
-          return () => valuesOf(output);
+          return () => output.values();
         });
       }
     }
@@ -75,7 +76,7 @@ export class Teacher implements Disposable {
           config.rmsNormEps,
         );
         g.output(result);
-        return () => valuesOf(result);
+        return () => result.values();
       });
       let first = 0;
       for (const sample of groups[index]!) {

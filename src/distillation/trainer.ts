@@ -1,16 +1,17 @@
+import { embeddingName, headName } from "../core/index.js";
 import { type Graph, gradients } from "../ggml/index.js";
 import { type Batch, packBatch } from "./batch.js";
 import { Block, norm, normBack } from "./block.js";
 import { divergence } from "./divergence.js";
 import type { ExtraRows } from "./extra-rows.js";
-import { embeddingName, feedRows, finalNormName, headName, type PassConstants } from "./pass.js";
+import { feedRows, finalNormName, type PassConstants } from "./pass.js";
 import type { TrainingSample } from "./samples.js";
 import type { RowWindow } from "./stored-weights.js";
 import { StudentGraph } from "./student-graph.js";
 import type { StudentWeights } from "./student-weights.js";
 import type { Teacher } from "./teacher.js";
 import { addRows, columnsOf, logitsOf, piecesOf, takeRows } from "./vocabulary.js";
-import { valuesOf, type Workspace } from "./workspace.js";
+import type { Workspace } from "./workspace.js";
 
 const { transpose } = gradients;
 
@@ -68,7 +69,7 @@ export class Trainer {
     const x = this.#workspace.compute((g, feed) => {
       const rows = this.#student(g).rows(embeddingName, feed("i32", [numbers.length], numbers));
       g.output(rows);
-      return () => valuesOf(rows);
+      return () => rows.values();
     });
     const baseRows = this.#baseRows;
     batch.tokens.forEach((token, row) => {
@@ -101,7 +102,7 @@ export class Trainer {
       const { middle, output } = block.forward(feedRows(feed, config, x));
       g.output(middle);
       g.output(output);
-      return () => ({ middle: valuesOf(middle), output: valuesOf(output) });
+      return () => ({ middle: middle.values(), output: output.values() });
     });
   }
 
@@ -120,7 +121,7 @@ export class Trainer {
       g.output(dx);
       return () => {
         student.collect();
-        return valuesOf(dx);
+        return dx.values();
       };
     });
   }
@@ -155,7 +156,7 @@ export class Trainer {
     return this.#workspace.compute((g, feed) => {
       const normed = norm(g, this.#student(g), finalNormName, feedRows(feed, config, x), config.rmsNormEps);
       g.output(normed);
-      return () => valuesOf(normed);
+      return () => normed.values();
     });
   }
 
@@ -168,7 +169,7 @@ export class Trainer {
       g.output(dx);
       return () => {
         student.collect();
-        return valuesOf(dx);
+        return dx.values();
       };
     });
   }
@@ -201,7 +202,7 @@ export class Trainer {
         g.output(dx);
         return () => {
           student.collect();
-          return valuesOf(dx);
+          return dx.values();
         };
       });
       for (let i = 0; i < total.length; i++) total[i]! += part[i]!;

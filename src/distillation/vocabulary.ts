@@ -1,9 +1,9 @@
 // The two ends of a model, where tokens become vectors and vectors become logits. A vocabulary is long, so the output head is gone
 // through in pieces; a variant may have more of it than its base, and those rows are the fine-tune's own.
 
-import type { Graph, Tensor } from "../ggml/index.js";
+import type { BindInput, Graph, Tensor } from "../ggml/index.js";
 import type { RowWindow } from "./stored-weights.js";
-import { type Feed, valuesOf, type Workspace } from "./workspace.js";
+import type { Workspace } from "./workspace.js";
 
 /** Rows of an output head that are in memory as f32 at a time. */
 export const PIECE_ROWS = 1024;
@@ -16,7 +16,7 @@ export function piecesOf(first: number, end: number): RowWindow[] {
 }
 
 /** A piece of an output head in a graph: `[hidden, piece.count]` f32. */
-export type HeadPiece = (g: Graph, feed: Feed, piece: RowWindow) => Tensor;
+export type HeadPiece = (g: Graph, feed: BindInput, piece: RowWindow) => Tensor;
 
 /**
  * The logits of `x` `[rows, hidden]`, row-major. → `[rows, vocabulary]`
@@ -37,7 +37,7 @@ export function logitsOf(
     const part = workspace.compute((g, feed) => {
       const product = g.mulMat(head.at(g, feed, piece), feed("f32", [hidden, rows], x)); // [piece, rows]
       g.output(product);
-      return () => valuesOf(product);
+      return () => product.values();
     });
     for (let row = 0; row < rows; row++) {
       logits.set(part.subarray(row * piece.count, (row + 1) * piece.count), row * vocabulary + piece.first);

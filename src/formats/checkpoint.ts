@@ -1,4 +1,5 @@
 import type { DType, ModelConfig } from "../core/index.js";
+import { assert } from "../util/index.js";
 
 /** One stored tensor under Hugging Face's name; row-major, last dimension fastest. */
 export interface StoredTensor {
@@ -37,4 +38,13 @@ export interface Checkpoint extends AsyncDisposable {
    * everything once, then remembers it.
    */
   fingerprint(): Promise<string>;
+}
+
+/** A tensor's bytes as {@link Checkpoint.read} gives them. */
+export async function readTensor(checkpoint: Checkpoint, name: string): Promise<Uint8Array> {
+  const stored = checkpoint.tensors.get(name);
+  assert(stored, `${checkpoint.path} was opened without "${name}"`);
+  const bytes = new Uint8Array(stored.byteLength);
+  await checkpoint.read(name, bytes);
+  return bytes;
 }

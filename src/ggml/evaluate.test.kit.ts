@@ -3,8 +3,9 @@
 import assert from "node:assert/strict";
 import type { DType } from "../core/index.js";
 import { numberToF16, uniformAt } from "../util/index.js";
+import { computeOnce } from "./compute-once.js";
 import type { Device } from "./device.js";
-import { Graph } from "./graph.js";
+import type { Graph } from "./graph.js";
 import { GraphMemory } from "./graph-memory.js";
 import { fromFloat32 } from "./quantize.js";
 import type { ShapeLike, Tensor } from "./tensor.js";
@@ -15,21 +16,9 @@ export type Input = (dtype: DType, shape: ShapeLike, values: ArrayLike<number>) 
 /** Builds a graph whose result is an f32 tensor without gaps, runs it once, and returns the result's values. */
 export function evaluate(device: Device, build: (graph: Graph, input: Input) => Tensor): Float32Array {
   using memory = new GraphMemory(device);
-  using graph = new Graph(device, { tensorsMax: 256 });
-  const writes: (() => void)[] = [];
-  const input: Input = (dtype, shape, values) => {
-    const tensor = graph.input(`input ${writes.length}`, dtype, shape);
-    writes.push(() => tensor.write(encode(dtype, values, shape[0]!)));
-    return tensor;
-  };
-  const result = build(graph, input);
-  graph.output(result);
-  graph.allocate(memory);
-  for (const write of writes) write();
-  graph.compute();
-  const values = new Float32Array(result.elements);
-  result.read(values);
-  return values;
+  return computeOnce({ device, memory }, (graph, bind) =>
+    build(graph, (dtype, shape, values) => bind(dtype, shape, encode(dtype, values, shape[0]!))),
+  );
 }
 
 /** Numbers as the bytes of a dtype. */

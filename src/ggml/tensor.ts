@@ -75,6 +75,14 @@ export class Tensor {
     this.#base.tensorGet(this.pointer, into, offset, into.byteLength);
   }
 
+  /** A copy of the values of an f32 tensor without gaps. */
+  values(): Float32Array {
+    assert(this.dtype === "f32", `${this} does not hold f32`);
+    const values = new Float32Array(this.elements);
+    this.read(values);
+    return values;
+  }
+
   /** A window on the tensor's bytes for direct reads from files. Only for tensors of an arena with `isHost`. */
   hostBytes(offset: number, byteLength: number): Uint8Array {
     this.#check("map", byteLength, offset);

@@ -1,8 +1,9 @@
-import type { ModelConfig } from "../core/index.js";
-import type { Graph, Rope, Tensor } from "../ggml/index.js";
+import { embeddingName, headName, type ModelConfig } from "../core/index.js";
+import type { Graph, Tensor } from "../ggml/index.js";
 import type { DeltaPools } from "./delta-pools.js";
 import type { KvCache } from "./kv-cache.js";
 import { type Linear, linear, partRows, perRow, type VariantRows, type Vector } from "./linear.js";
+import { ropeOf } from "./rope.js";
 import type { Weights } from "./weights.js";
 
 /** Rows of one step that attend together: one token of each of several sequences, or many tokens of one. */
@@ -66,12 +67,7 @@ export function decode(g: Graph, state: DecoderState, step: StepInputs): StepOut
   const { config } = weights;
   const { headDim, heads, kvHeads, rmsNormEps: eps } = config;
   const rows = step.tokens.extents[0];
-  const rope: Rope = {
-    dims: headDim,
-    base: config.ropeTheta,
-    scale: config.ropeScaling.kind === "linear" ? 1 / config.ropeScaling.factor : 1,
-    factors: weights.ropeFactors,
-  };
+  const rope = ropeOf(config, weights.ropeFactors);
   let variants = step.variants;
   const project = (x: Tensor, layer: Linear) => linear(g, x, layer, pools, variants);
   const norm = (x: Tensor, scale: Vector) => g.mul(g.rmsNorm(x, eps), perRow(g, scale, pools, variants));
@@ -114,9 +110,6 @@ export function decode(g: Graph, state: DecoderState, step: StepInputs): StepOut
       : undefined;
   return { logits, extraLogits };
 }
-
-const embeddingName = "model.embed_tokens.weight";
-const headName = (config: ModelConfig) => (config.tiedEmbeddings ? embeddingName : "lm_head.weight");
 
 /** Base rows, plus each variant row's parts, with tokens beyond the base's vocabulary taken from their own pool. → `[hidden, n]` */
 function embed(g: Graph, { weights, pools }: DecoderState, step: StepInputs): Tensor {

@@ -1,4 +1,5 @@
 import type { ModelConfig } from "../core/index.js";
+import type { Rope, Tensor } from "../ggml/index.js";
 
 /**
  * By what each rotary frequency is divided under Llama 3's scaling: 1 for wavelengths well inside the original context, `factor`
@@ -16,4 +17,9 @@ export function ropeFactors(config: ModelConfig): Float32Array | undefined {
     const smooth = (originalContextLength / wavelength - low) / (high - low);
     return 1 / ((1 - smooth) / factor + smooth);
   });
+}
+
+/** How a model rotates queries and keys. @param factors of {@link ropeFactors}, on a device */
+export function ropeOf({ headDim, ropeTheta, ropeScaling }: ModelConfig, factors: Tensor | undefined): Rope {
+  return { dims: headDim, base: ropeTheta, scale: ropeScaling.kind === "linear" ? 1 / ropeScaling.factor : 1, factors };
 }
