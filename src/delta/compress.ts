@@ -152,13 +152,17 @@ async function compressTensors(
   for (const parameter of parameters) {
     if (parameter.kind === "vector") await once(parameter.name, () => compression.vector(parameter, signal));
   }
+  const { finished } = workspace;
   const matrices = parameters.filter(({ kind }) => kind !== "vector");
   const compress: CompressMatrix = (parameter, stop, seen) =>
     once(parameter.name, () => compression.matrix(parameter, stop, seen));
   await (calibration && !codec.ignoresInputs
-    ? compressInLockstep({ tuned, calibration, compression, matrices, compress, progress, threads: lanes }, signal)
+    ? compressInLockstep(
+        { tuned, calibration, compression, matrices, compress, finished, progress, threads: lanes },
+        signal,
+      )
     : compressInLanes({ matrices, compress, lanes }, signal));
-  const tensors = new Map(parameters.map(({ name }) => [name, workspace.finished.get(name)!]));
+  const tensors = new Map(parameters.map(({ name }) => [name, finished.get(name)!]));
   const { distillation } = options;
   if (!distillation) return tensors;
   return distillTensors(tensors, { base, tuned, compression, workspace, threads: lanes }, distillation, signal);
@@ -193,6 +197,8 @@ async function compressInLockstep(
     compression: Compression;
     matrices: readonly Parameter[];
     compress: CompressMatrix;
+    /** Tensors that an earlier run has left. */
+    finished: ReadonlyMap<string, DeltaTensor>;
     progress: ProgressMeter;
     threads: number;
   },
@@ -206,8 +212,10 @@ async function compressInLockstep(
   const compressed = async (name: string, seen?: Calibration) =>
     compression.compressedValues(await compress(byName.get(name)!, signal, seen));
   const watch = (layer: number) => progress.preparing((layer + 1) / layers);
-  // An output head that is the embedding too is wanted first and computed last, so its inputs are the fine-tune's.
-  const seenByHead = tiedEmbeddings ? { moment: await lockstep.headMoment(signal, watch) } : undefined;
+  // An output head that is the embedding too is wanted first and computed last, so its inputs are the fine-tune's. That takes a pass over
+  // all layers, which a run that goes on has behind it.
+  const isWanted = tiedEmbeddings && !work.finished.has(embeddingName);
+  const seenByHead = isWanted ? { moment: await lockstep.headMoment(signal, watch) } : undefined;
   const embedding = await compressed(embeddingName, seenByHead);
   await lockstep.run(embedding, compressed, signal);
 }

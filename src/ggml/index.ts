@@ -1,5 +1,5 @@
 export { Arena, type TensorSpec } from "./arena.js";
-export { type BindInput, computeOnce, type GraphPlace, runOnce } from "./compute-once.js";
+export { type BindInput, computeOnce, runOnce } from "./compute-once.js";
 export { Device } from "./device.js";
 export * as gradients from "./gradients.js";
 export { Graph, GraphError, type Rope } from "./graph.js";
