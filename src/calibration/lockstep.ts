@@ -3,12 +3,15 @@ import type { Checkpoint } from "../formats/index.js";
 import { Arena, type Device, GraphMemory } from "../ggml/index.js";
 import { readValues } from "../model/index.js";
 import { type CalibrationSequence, packChunks } from "./chunks.js";
-import { LayerWeights, stages } from "./layer.js";
-import { type InputStatistics, StageStatistics } from "./statistics.js";
+import { LayerWeights, type Stage, stages } from "./layer.js";
+import { type InputStatistics, momentOf, StageStatistics } from "./statistics.js";
 import { Stream, type StreamContext } from "./stream.js";
 
 /** Compresses a matrix; answers with what the compressed model has in its place, `[rows, cols]`. */
 export type Compressor = (name: string, statistics: InputStatistics) => Promise<Float32Array>;
+
+/** Looks at linear layers by the second moment of their common input. */
+export type Surveyor = (names: readonly string[], moment: Float32Array) => Promise<void>;
 
 /** Tokens that are computed at once; attention's mask is this long and wide. */
 const chunkTokensMax = 512;
@@ -33,8 +36,13 @@ export class Lockstep implements Disposable {
     };
   }
 
-  /** Second moment of what the fine-tune's output head takes, `[hidden, hidden]`. Computes all layers of the fine-tune. */
-  async headMoment(signal: AbortSignal, onLayer: (layer: number) => void): Promise<Float32Array> {
+  /**
+   * Computes all layers of the fine-tune alone.
+   *
+   * @param see is told, stage by stage, the second moment `[cols, cols]` of what linear layers take, by their names; nothing where it is left out
+   * @returns that of what the output head takes, `[hidden, hidden]`
+   */
+  async survey(signal: AbortSignal, onLayer: (layer: number) => void, see?: Surveyor): Promise<Float32Array> {
     using weights = this.#layerWeights();
     const stream = new Stream(this.#context, weights, await this.#read(embeddingName));
     for (let layer = 0; layer < this.#context.config.layers; layer++) {
@@ -42,13 +50,13 @@ export class Lockstep implements Disposable {
       for (const stage of stages) {
         signal.throwIfAborted();
         stream.enter(stage);
+        await see?.(namesOf(layer, stage), momentOf(this.#context, stream));
         stream.leave(stage);
       }
       onLayer(layer);
     }
     stream.enterHead(await this.#read("model.norm.weight"));
-    using seen = new StageStatistics(this.#context, { tuned: stream, student: stream }, false);
-    return seen.moment;
+    return momentOf(this.#context, stream);
   }
 
   /**
@@ -71,8 +79,7 @@ export class Lockstep implements Disposable {
         const { moment } = seen;
         // Matrices of a stage do not wait for each other. All have come to rest before what they write to is given back.
         const compressed = await Promise.allSettled(
-          stage.matrices.map(async (matrix) => {
-            const name = `model.layers.${layer}.${matrix}.weight`;
+          namesOf(layer, stage).map(async (name) => {
             const drift = seen.driftOf(tunedWeights.get(name));
             studentWeights.write(name, await compress(name, { moment, drift }));
           }),
@@ -117,4 +124,8 @@ export class Lockstep implements Disposable {
   #read(name: string): Promise<Float32Array> {
     return readValues(this.#tuned, name);
   }
+}
+
+function namesOf(layer: number, { matrices }: Stage): string[] {
+  return matrices.map((matrix) => `model.layers.${layer}.${matrix}.weight`);
 }

@@ -79,3 +79,19 @@ export class StageStatistics implements Disposable {
     });
   }
 }
+
+/** Second moment of what a stream's matrices take now, weighted as its tokens are: `[n, n]` */
+export function momentOf(context: StreamContext, { input }: Stream): Float32Array {
+  const cols = input[0]!.length / context.chunks[0]!.tokens.length;
+  using arena = new Arena(context.device, [{ name: "moment", dtype: "f32", shape: [cols, cols] }]);
+  arena.clear();
+  context.chunks.forEach(({ tokens, rootWeights }, index) => {
+    runOnce(context, (g, bind) => {
+      const weights = bind("f32", [1, tokens.length], rootWeights);
+      const seen = g.transpose(g.mul(bind("f32", [cols, tokens.length], input[index]!), weights)); // [tokens, cols]
+      g.expand(g.addRows(arena.get("moment"), g.mulMat(seen, seen), 0));
+      return () => {};
+    });
+  });
+  return arena.get("moment").values();
+}

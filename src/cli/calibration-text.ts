@@ -5,7 +5,7 @@ import type { Checkpoint } from "../formats/index.js";
 import { readTextSet, TextFormat, type TextSample } from "../text/index.js";
 
 /** A text to know the inputs of layers by, and to train on. */
-export type CalibrationText = CalibrationSequence & TrainingSample;
+export type CalibrationText = CalibrationSequence & TrainingSample & { readonly kind: "own" | "general" };
 
 /** Text of no particular task, which ships. */
 const shippedText = fileURLToPath(new URL("../../models/calibration/general.txt", import.meta.url));
@@ -37,7 +37,7 @@ export async function readCalibration(
   const own: TextSample[] = [];
   for (const file of files) own.push(...(await read(file, Math.floor(ownTokensMax / files.length))));
   const general = await read(generalPath, generalTokensMax);
-  return [...weighted(own, 1 - generalShare), ...weighted(general, generalShare)];
+  return [...weighted(own, "own", 1 - generalShare), ...weighted(general, "general", generalShare)];
 }
 
 /** Samples from the first on, as many as have `tokensMax` tokens together. */
@@ -50,7 +50,12 @@ function firstOf(samples: readonly TextSample[], tokensMax: number): readonly Te
   return end === -1 ? samples : samples.slice(0, Math.max(1, end));
 }
 
-function weighted(samples: readonly TextSample[], share: number): CalibrationText[] {
+function weighted(samples: readonly TextSample[], kind: CalibrationText["kind"], share: number): CalibrationText[] {
   const tokens = samples.reduce((sum, sample) => sum + sample.tokens.length, 0);
-  return samples.map((sample) => ({ tokens: sample.tokens, from: sample.firstCounted - 1, weight: share / tokens }));
+  return samples.map((sample) => ({
+    tokens: sample.tokens,
+    from: sample.firstCounted - 1,
+    weight: share / tokens,
+    kind,
+  }));
 }

@@ -1,6 +1,9 @@
+import { availableParallelism } from "node:os";
 import type { Command } from "commander";
 import { InvalidRequest } from "../core/index.js";
 import {
+  type Allocation,
+  allocate,
   codecs,
   compressDelta,
   createCodec,
@@ -8,6 +11,9 @@ import {
   type DeltaReport,
   type DistillationOptions,
   printReport,
+  type Survey,
+  type SurveyOptions,
+  surveyForms,
 } from "../delta/index.js";
 import { type CodecOptions, openCheckpoint } from "../formats/index.js";
 import { formatBytes } from "../util/index.js";
@@ -15,7 +21,7 @@ import { type CalibrationText, readCalibration } from "./calibration-text.js";
 import { untilInterrupted } from "./interrupt.js";
 import { positiveInteger, positiveNumber } from "./options.js";
 import { ProgressLine } from "./progress.js";
-import { autoCodecs, compressToFloor, type QualityFloor } from "./quality-floor.js";
+import { attemptOf, attemptsAt, compressToFloor, type QualityFloor } from "./quality-floor.js";
 
 interface CompressFlags {
   readonly base: string;
@@ -48,7 +54,7 @@ export function register(program: Command): void {
     .option("--planes <count>", "planes, for codecs that have several")
     .option(
       "--calibrate <file...>",
-      "chats (.jsonl) or text (.txt) of what it is for: takes minutes rather than seconds and loses less",
+      "chats (.jsonl) or text (.txt) of what it is for: takes minutes rather than seconds and loses less; auto looks at shipped text without",
     )
     .option(
       "--distill <steps>",
@@ -58,7 +64,7 @@ export function register(program: Command): void {
     .option("--bits <number>", "bits a weight, for codecs with low-rank factors")
     .option("--rank <count>", "rank of every matrix's factors, instead of --bits")
     .option("--exact", "also store what restores the fine-tune bit for bit, beside the planes that are served")
-    .option("--target-bits <number>", "for auto: as many planes as so many bits a weight hold", positiveNumber)
+    .option("--target-bits <number>", "for auto: what so many bits a weight on disk hold at best", positiveNumber)
     .option("--max-kld <nats>", "write it only if it diverges from the fine-tune by no more, a token", positiveNumber)
     .option("--check <file...>", "chats or text to measure that on; none that it is calibrated on")
     .option("--force", "write it even if it diverges by more")
@@ -86,15 +92,19 @@ async function compress({
   const floor = floorOf(flags);
   const known = name === "auto" ? undefined : createCodec(name, codecOptions(flags));
   if (known && flags.targetBits) throw new InvalidRequest("target-bits", "--target-bits is for --codec auto");
+  if (!known && !flags.targetBits && !floor) {
+    throw new InvalidRequest("codec", "--codec auto needs an aim: --target-bits, or --max-kld with --check");
+  }
+  if (!known) refuseOptions(codecOptions(flags));
   const startedMs = performance.now();
   const { report, worst } = await untilInterrupted(async (signal) => {
     await using base = await openCheckpoint(basePath);
     await using tuned = await openCheckpoint(tunedPath);
-    const calibration = calibrate && (await readCalibration(tuned, calibrate));
+    const calibration = calibrate || !known ? await readCalibration(tuned, calibrate ?? []) : undefined;
     if (distill && !calibration) throw new InvalidRequest("distill", "--distill needs text to train on: --calibrate");
     using line = new ProgressLine(`Compressing ${tuned.name}`);
     using training = new ProgressLine(`Distilling ${tuned.name}`);
-    const make = (codec: DeltaCodec, out: string) =>
+    const make = (codec: DeltaCodec | Allocation, out: string) =>
       compressDelta({
         base,
         tuned,
@@ -106,9 +116,23 @@ async function compress({
         signal,
         onProgress: (progress) => line.show(progress),
       });
-    const chosen = known ? [known] : autoCodecs(tuned.config, { targetBits: flags.targetBits, floor });
-    if (!floor) return { report: await make(chosen[0]!, out), worst: undefined };
-    return await compressToFloor({ base, tuned, out, codecs: chosen, floor, signal }, make);
+    if (known) {
+      if (!floor) return { report: await make(known, out), worst: undefined };
+      return compressToFloor({ base, tuned, out, attempts: attemptOf(known), floor, signal }, make);
+    }
+    const survey = await surveyed({
+      base,
+      tuned,
+      texts: byKind(calibration!),
+      threads: availableParallelism(),
+      signal,
+    });
+    const { targetBits: bitsMax } = flags;
+    const aim = { ...(bitsMax && { bitsMax }) };
+    const options = { ...(bitsMax && { bits: bitsMax }), ...(floor && { kld: floor.maxKl }) };
+    if (!floor) return { report: await make(allocate(survey, options, aim), out), worst: undefined };
+    const attempts = attemptsAt(survey, options, { ...aim, maxKl: floor.maxKl });
+    return compressToFloor({ base, tuned, out, attempts, floor, signal }, make);
   });
   if (json) {
     console.log(JSON.stringify({ ...report, ...(worst && { worst }) }, null, 2));
@@ -117,6 +141,24 @@ async function compress({
   console.log(printReport(report, { tensors: tensors === true }));
   if (worst) console.log(`\ndiverges from the fine-tune by ${worst.kl.toPrecision(3)} nats a token on ${worst.set}`);
   console.log(`\n${summarise(report)}, in ${((performance.now() - startedMs) / 1000).toFixed(1)} s: ${out}`);
+}
+
+/** One's own text, if there is any, and general text. */
+function byKind(texts: readonly CalibrationText[]): CalibrationText[][] {
+  const groups = [texts.filter(({ kind }) => kind === "own"), texts.filter(({ kind }) => kind === "general")];
+  return groups.filter((group) => group.length > 0);
+}
+
+async function surveyed(options: Omit<SurveyOptions, "onProgress">): Promise<Survey> {
+  using line = new ProgressLine(`Surveying ${options.tuned.name}`);
+  const onProgress = (part: number) => line.showFraction(part, `${Math.floor(part * 100)}%`, part === 1);
+  return await surveyForms({ ...options, onProgress });
+}
+
+/** @throws {InvalidRequest} if there is any: `auto` chooses them itself */
+function refuseOptions(options: CodecOptions): void {
+  const [name] = Object.keys(options);
+  if (name) throw new InvalidRequest(name, `--codec auto chooses by itself: leave --${name} out`);
 }
 
 /** @throws {InvalidRequest} if one of the flags was given that mean nothing without the other */

@@ -3,9 +3,17 @@ import { cp, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import { compressDelta, createCodec, type DeltaCodec, reportOf, restoreCheckpoint } from "../delta/index.js";
+import {
+  type Allocation,
+  compressDelta,
+  createCodec,
+  type DeltaCodec,
+  reportOf,
+  restoreCheckpoint,
+  type Survey,
+} from "../delta/index.js";
 import { openCheckpoint, openDelta } from "../formats/index.js";
-import { autoCodecs, compressToFloor, QualityTooLow } from "./quality-floor.js";
+import { type Attempts, attemptOf, attemptsAt, compressToFloor, QualityTooLow } from "./quality-floor.js";
 
 const folder = await mkdtemp(join(tmpdir(), "kindred-floor-"));
 after(() => rm(folder, { recursive: true, force: true }));
@@ -31,16 +39,20 @@ await writeFile(
 );
 
 let runs = 0;
+function* oneThenTwo(): Attempts {
+  yield* planes;
+}
+
 /** Tries one and two planes against a floor; → how many planes were written. */
-async function planesFor(maxKl: number, force = false): Promise<unknown> {
+async function planesFor(maxKl: number, force = false, attempts: Attempts = oneThenTwo()): Promise<unknown> {
   const out = join(folder, `out-${runs++}`);
-  const make = async (codec: DeltaCodec, path: string) => {
+  const make = async (codec: DeltaCodec | Allocation, path: string) => {
     await cp(join(folder, `made-${codec.options.planes}`), path, { recursive: true });
     await using delta = await openDelta(path);
     return reportOf(delta);
   };
   const signal = new AbortController().signal;
-  await compressToFloor({ base, tuned, out, codecs: planes, floor: { maxKl, check: [check], force }, signal }, make);
+  await compressToFloor({ base, tuned, out, attempts, floor: { maxKl, check: [check], force }, signal }, make);
   await using written = await openDelta(out);
   return written.codec.options.planes;
 }
@@ -60,13 +72,38 @@ test("writes nothing when none does, unless it is forced to: then the richest", 
   assert.equal(await planesFor(1e-9, true), 2);
 });
 
-test("auto takes as many planes as bits allow, and tries all of them where there is a floor", () => {
-  const floor = { maxKl: 1, check: [check], force: false };
-  const planesOf = (targetBits: number | undefined, own?: typeof floor) =>
-    autoCodecs(tuned.config, { targetBits, floor: own }).map(({ options }) => options.planes);
-  assert.deepEqual(planesOf(2.5), [2]);
-  assert.deepEqual(planesOf(3.5, floor), [1, 2, 3]);
-  assert.deepEqual(planesOf(undefined, floor), [1, 2, 3, 4]);
-  assert.throws(() => planesOf(1), /One plane takes 1\.13 bits a weight, --target-bits allows 1$/);
-  assert.throws(() => planesOf(undefined), /needs an aim/);
+test("a codec that was asked for is tried alone", async () => {
+  assert.equal(await planesFor(50, false, attemptOf(planes[1]!)), 2);
+  await assert.rejects(planesFor(1e-9, false, attemptOf(planes[0]!)), QualityTooLow);
+});
+
+const bytes = [0, 100, 200, 300, 400];
+const survey: Survey = {
+  candidates: new Map([
+    [
+      "a",
+      bytes.map((own, planes) => ({
+        codec: planes === 0 ? null : createCodec("sign", { planes }),
+        bytes: own,
+        losses: [4 ** -planes],
+      })),
+    ],
+  ]),
+  fixedBytes: 0,
+  parameters: 1000,
+};
+const planesTried = (attempts: Attempts, klOf: (planes: number) => number) => {
+  const tried: number[] = [];
+  for (let next = attempts.next(); !next.done; next = attempts.next(klOf(tried.at(-1)!))) {
+    assert.ok("codecs" in next.value);
+    tried.push(Number(next.value.codecs.get("a")?.options.planes ?? 0));
+  }
+  return tried;
+};
+
+test("auto spends more after an attempt that lost too much, until nothing is left to spend", () => {
+  const klOf = (planes: number) => 3 * 4 ** -planes;
+  assert.deepEqual(planesTried(attemptsAt(survey, {}, { maxKl: 0.03 }), klOf), [3, 4]);
+  assert.deepEqual(planesTried(attemptsAt(survey, {}, { maxKl: 0.03, bitsMax: 1.7 }), klOf), [2]);
+  assert.deepEqual(planesTried(attemptsAt(survey, {}, { maxKl: 1e-9 }), klOf), [4]);
 });

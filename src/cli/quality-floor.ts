@@ -1,15 +1,15 @@
 import { rename, rm } from "node:fs/promises";
 import { basename, resolve } from "node:path";
-import { InvalidRequest, KindredError, type ModelConfig, parametersOf } from "../core/index.js";
-import { createCodec, type DeltaCodec, type DeltaReport } from "../delta/index.js";
+import { KindredError } from "../core/index.js";
+import { type Allocation, allocate, type DeltaCodec, type DeltaReport, type Survey } from "../delta/index.js";
 import { defaultEngineOptions } from "../engine/index.js";
-import { type Checkpoint, planeBytes } from "../formats/index.js";
+import type { Checkpoint, CodecOptions } from "../formats/index.js";
 import { evaluate } from "../quality/index.js";
 import { assert } from "../util/index.js";
 
 /** A delta that loses more than its maker allowed; it was not written. */
 export class QualityTooLow extends KindredError {
-  constructor(out: string, worst: Divergence, max: number, codec: DeltaCodec) {
+  constructor(out: string, worst: Divergence, max: number, codec: DeltaCodec | Allocation) {
     const options = Object.entries(codec.options).map(([name, value]) => ` ${name} ${value}`);
     super(
       "quality_too_low",
@@ -35,34 +35,39 @@ export interface QualityFloor {
   readonly force: boolean;
 }
 
-const planeCounts = [1, 2, 3, 4] as const;
+/** What to make next, told how far the one before diverges; ends when there is nothing better. */
+export type Attempts = Generator<DeltaCodec | Allocation, void, number>;
+
+/** One attempt. */
+export function* attemptOf(codec: DeltaCodec | Allocation): Attempts {
+  yield codec;
+}
+
+/** Each takes minutes. */
+const attemptsMax = 4;
+/** What a survey's losses are more than what comes of them; corrected by every attempt. */
+const firstRatio = 0.5;
 
 /**
- * The codecs that `--codec auto` tries, the leanest first: as few planes of signs as the floor needs, or else as many as `targetBits` hold.
- *
- * @throws {InvalidRequest} if neither is given, or one plane is more than the target
+ * Allocations that should keep what they must with as few bytes as possible; after one that does not, one that spends more, until
+ * `bitsMax` are spent or nothing more could be kept.
  */
-export function autoCodecs(
-  config: ModelConfig,
-  { targetBits, floor }: { targetBits: number | undefined; floor: QualityFloor | undefined },
-): readonly DeltaCodec[] {
-  if (targetBits === undefined && !floor) {
-    throw new InvalidRequest("codec", "--codec auto needs an aim: --target-bits, or --max-kld with --check");
+export function* attemptsAt(survey: Survey, options: CodecOptions, aim: { maxKl: number; bitsMax?: number }): Attempts {
+  let ratio = firstRatio;
+  let last = Number.POSITIVE_INFINITY;
+  for (let attempt = 1; attempt <= attemptsMax; attempt++) {
+    const isLast = attempt === attemptsMax;
+    const allocation = allocate(survey, options, { ...aim, lossMax: isLast ? 0 : aim.maxKl / ratio });
+    if (allocation.loss >= last) return;
+    last = allocation.loss;
+    const kl = yield allocation;
+    // A little more than what was missing, so that the next one does.
+    ratio = Math.max((1.1 * kl) / allocation.loss, 1.5 * ratio);
   }
-  const fitting = planeCounts.filter((planes) => targetBits === undefined || bitsOf(config, planes) <= targetBits);
-  const most = fitting.at(-1);
-  if (most === undefined) {
-    const least = bitsOf(config, 1).toFixed(2);
-    throw new InvalidRequest(
-      "target-bits",
-      `One plane takes ${least} bits a weight, --target-bits allows ${targetBits}`,
-    );
-  }
-  return (floor ? fitting : [most]).map((planes) => createCodec("sign", { planes }));
 }
 
 /**
- * Makes a delta with one codec after the other until one keeps what it must, and gives it its name then.
+ * Makes one delta after the other until one keeps what it must, and gives it its name then.
  *
  * @param make writes a delta to a folder
  * @throws {QualityTooLow} if none does, with nothing at `out`
@@ -72,29 +77,31 @@ export async function compressToFloor(
     base: Checkpoint;
     tuned: Checkpoint;
     out: string;
-    codecs: readonly DeltaCodec[];
+    attempts: Attempts;
     floor: QualityFloor;
     signal: AbortSignal;
   },
-  make: (codec: DeltaCodec, out: string) => Promise<DeltaReport>,
+  make: (codec: DeltaCodec | Allocation, out: string) => Promise<DeltaReport>,
 ): Promise<{ report: DeltaReport; worst: Divergence }> {
-  const { out, codecs, floor } = options;
+  const { out, attempts, floor } = options;
   const candidate = `${out}.candidate`;
-  for (const [index, codec] of codecs.entries()) {
-    const report = await make(codec, candidate);
+  let attempt = attempts.next();
+  assert(!attempt.done, "there is nothing to try");
+  for (let codec = attempt.value; ; codec = attempt.value) {
     try {
+      const report = await make(codec, candidate);
       const worst = await divergenceOf(candidate, options);
-      const isLast = index === codecs.length - 1;
-      if (worst.kl <= floor.maxKl || (isLast && floor.force)) {
+      const isEnough = worst.kl <= floor.maxKl;
+      if (!isEnough) attempt = attempts.next(worst.kl);
+      if (isEnough || (attempt.done && floor.force)) {
         await rename(candidate, out);
         return { report: { ...report, name: basename(resolve(out)) }, worst };
       }
-      if (isLast) throw new QualityTooLow(out, worst, floor.maxKl, codec);
+      if (attempt.done) throw new QualityTooLow(out, worst, floor.maxKl, codec);
     } finally {
       await rm(candidate, { recursive: true, force: true });
     }
   }
-  assert(false, "there was no codec to try");
 }
 
 async function divergenceOf(
@@ -114,15 +121,4 @@ async function divergenceOf(
   const sets = candidates.find(({ name }) => name === "delta")!.results;
   const divergences = sets.map(({ set, fidelity }) => ({ set, kl: fidelity.kl.mean }));
   return divergences.reduce((worst, own) => (own.kl > worst.kl ? own : worst));
-}
-
-/** Bits a weight of so many planes of signs, vectors in 16 bits. */
-function bitsOf(config: ModelConfig, planes: number): number {
-  let [bytes, weights] = [0, 0];
-  for (const { shape, kind } of parametersOf(config)) {
-    const [rows = 1, cols = 1] = shape;
-    bytes += kind === "vector" ? 2 * rows : planes * planeBytes("q1_0", { rows, cols });
-    weights += rows * cols;
-  }
-  return (8 * bytes) / weights;
 }

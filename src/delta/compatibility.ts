@@ -54,3 +54,19 @@ export function checkCompatible(base: Checkpoint, tuned: Checkpoint): void {
     );
   }
 }
+
+/** Does something with a tensor; of an error says which tensor it was. */
+export async function namingTensor<T>(
+  tuned: Checkpoint,
+  base: Checkpoint,
+  tensor: string,
+  signal: AbortSignal,
+  work: () => Promise<T>,
+): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (signal.aborted || !(error instanceof KindredError) || error instanceof CannotCompress) throw error;
+    throw new CannotCompress(tuned, base, `tensor "${tensor}": ${error.message}`, { tensor, cause: error });
+  }
+}

@@ -270,7 +270,7 @@ async function headInputMiss(tuned: Checkpoint, other: Checkpoint): Promise<numb
   const moments: Float32Array[] = [];
   for (const checkpoint of [tuned, other]) {
     using lockstep = new Lockstep(device, checkpoint, text);
-    moments.push(await lockstep.headMoment(new AbortController().signal, () => {}));
+    moments.push(await lockstep.survey(new AbortController().signal, () => {}));
   }
   const [own, its] = moments as [Float32Array, Float32Array];
   const squares = (values: Float32Array) => values.reduce((sum, value) => sum + value ** 2, 0);

@@ -13,6 +13,7 @@ import {
 } from "../formats/index.js";
 import { Device } from "../ggml/index.js";
 import { sha256 } from "../util/index.js";
+import type { Allocation } from "./allocation.js";
 import type { Calibration, DeltaCodec } from "./codec.js";
 import { CannotCompress, checkCompatible } from "./compatibility.js";
 import { Compression } from "./compression.js";
@@ -27,7 +28,8 @@ import { Workspace } from "./workspace.js";
 export interface CompressOptions {
   readonly base: Checkpoint;
   readonly tuned: Checkpoint;
-  readonly codec: DeltaCodec;
+  /** One for all matrices, or one for each. */
+  readonly codec: DeltaCodec | Allocation;
   /** Also store what restores the fine-tune bit for bit. Default: only where the codec makes no planes. */
   readonly exact?: boolean;
   /** Text that the variant will see, as its tokens; without it, every input of a layer counts the same. */
@@ -61,7 +63,7 @@ export async function compressDelta(options: CompressOptions): Promise<DeltaRepo
     await using workspace = await Workspace.open(`${out}.partial`, await describeWork(options));
     try {
       const compressed = await compressTensors(options, workspace, signal);
-      const withoutPlanes = codec.withoutPlanes === true;
+      const withoutPlanes = makesNoPlanes(codec);
       const exact = options.exact === true || withoutPlanes;
       const finishing = { base, tuned, workspace, exact, withoutPlanes, threads: options.threads, signal };
       const tensors = await finishTensors(compressed, finishing);
@@ -88,16 +90,24 @@ export async function compressDelta(options: CompressOptions): Promise<DeltaRepo
 
 /** What is said of a codec in the artifact: its options, and what text did beside it. */
 function howMade({ codec, calibration, distillation }: CompressOptions): CodecOptions {
-  const calibrated = calibration && !codec.ignoresInputs && { calibrated: true };
+  const calibrated = calibration && !ignoresInputs(codec) && { calibrated: true };
   return { ...codec.options, ...calibrated, ...(distillation && { distilled: distillation.steps }) };
 }
 
+function makesNoPlanes(codec: DeltaCodec | Allocation): boolean {
+  return "withoutPlanes" in codec && codec.withoutPlanes === true;
+}
+
+function ignoresInputs(codec: DeltaCodec | Allocation): boolean {
+  return "ignoresInputs" in codec && codec.ignoresInputs === true;
+}
+
 function checkHasUse({ codec, calibration, distillation }: CompressOptions): void {
-  if (codec.withoutPlanes && (calibration || distillation)) {
+  if (makesNoPlanes(codec) && (calibration || distillation)) {
     const problem = `Codec "${codec.name}" makes no planes that text could better: choose another, or leave the text out`;
     throw new InvalidRequest("codec", problem);
   }
-  if (codec.ignoresInputs && calibration && !distillation) {
+  if (ignoresInputs(codec) && calibration && !distillation) {
     throw new InvalidRequest(
       "codec",
       `Codec "${codec.name}" does not calibrate; text is of use to it for distillation only`,
@@ -119,7 +129,7 @@ async function describeWork({ base, tuned, codec, calibration }: CompressOptions
   return JSON.stringify({
     base: await base.fingerprint(),
     tuned: await tuned.fingerprint(),
-    codec: { name: codec.name, options: codec.options },
+    codec: { name: codec.name, options: codec.options, ...("codecs" in codec && { codecs: [...codec.codecs] }) },
     calibration: calibration ? sha256(JSON.stringify(calibration)) : null,
   });
 }
@@ -131,9 +141,9 @@ async function compressTensors(
   signal: AbortSignal,
 ): Promise<ReadonlyMap<string, DeltaTensor>> {
   const { base, tuned, codec, calibration, threads: lanes = availableParallelism() } = options;
-  await using encoders = new EncoderPool(codec, lanes);
-  const withoutPlanes = codec.withoutPlanes === true;
-  const compression = new Compression({ base, tuned, encoders, workspace, withoutPlanes });
+  await using encoders = new EncoderPool(lanes);
+  const compression = new Compression({ base, tuned, encoders, workspace, withoutPlanes: makesNoPlanes(codec) });
+  const codecOf = (name: string) => ("codecs" in codec ? codec.codecs.get(name)! : codec);
   const parameters = parametersOf(tuned.config);
   const progress = new ProgressMeter([...tuned.tensors.values()], options.onProgress);
   const once = async (name: string, compress: () => Promise<DeltaTensor>) => {
@@ -155,8 +165,8 @@ async function compressTensors(
   const { finished } = workspace;
   const matrices = parameters.filter(({ kind }) => kind !== "vector");
   const compress: CompressMatrix = (parameter, stop, seen) =>
-    once(parameter.name, () => compression.matrix(parameter, stop, seen));
-  await (calibration && !codec.ignoresInputs
+    once(parameter.name, () => compression.matrix(parameter, codecOf(parameter.name), stop, seen));
+  await (calibration && !ignoresInputs(codec)
     ? compressInLockstep(
         { tuned, calibration, compression, matrices, compress, finished, progress, threads: lanes },
         signal,
@@ -215,7 +225,7 @@ async function compressInLockstep(
   // An output head that is the embedding too is wanted first and computed last, so its inputs are the fine-tune's. That takes a pass over
   // all layers, which a run that goes on has behind it.
   const isWanted = tiedEmbeddings && !work.finished.has(embeddingName);
-  const seenByHead = isWanted ? { moment: await lockstep.headMoment(signal, watch) } : undefined;
+  const seenByHead = isWanted ? { moment: await lockstep.survey(signal, watch) } : undefined;
   const embedding = await compressed(embeddingName, seenByHead);
   await lockstep.run(embedding, compressed, signal);
 }

@@ -1,4 +1,4 @@
-import { elementCount, KindredError, type Parameter } from "../core/index.js";
+import { elementCount, type Parameter } from "../core/index.js";
 import {
   blobOfExtraRows,
   blobOfFactor,
@@ -17,10 +17,10 @@ import {
 } from "../formats/index.js";
 import { fromFloat32, toFloat32 } from "../ggml/index.js";
 import { assert, sha256 } from "../util/index.js";
-import type { Calibration, Factors, Plane } from "./codec.js";
-import { CannotCompress } from "./compatibility.js";
+import type { Calibration, DeltaCodec, Factors, Plane } from "./codec.js";
+import { CannotCompress, namingTensor } from "./compatibility.js";
 import { addEncoded, readEncoded } from "./decoded.js";
-import { isUnchanged } from "./difference.js";
+import { isUnchanged, leftOut } from "./difference.js";
 import type { EncoderPool } from "./encoder-pool.js";
 import type { Workspace } from "./workspace.js";
 
@@ -63,8 +63,16 @@ export class Compression {
     });
   }
 
-  /** @throws {CannotCompress} naming the tensor, if it cannot be encoded */
-  matrix({ name, kind }: Parameter, signal: AbortSignal, calibration?: Calibration): Promise<DeltaTensor> {
+  /**
+   * @param codec how; null stores nothing of the difference
+   * @throws {CannotCompress} naming the tensor, if it cannot be encoded
+   */
+  matrix(
+    { name, kind }: Parameter,
+    codec: DeltaCodec | null,
+    signal: AbortSignal,
+    calibration?: Calibration,
+  ): Promise<DeltaTensor> {
     assert(kind !== "vector", `${name} is a vector`);
     return this.#naming(name, signal, async () => {
       const base = await readValues(this.#base, name);
@@ -77,7 +85,7 @@ export class Compression {
       const pair = { base: base.values, tuned: tuned.values, shape, kind, ...(calibration && { calibration }) };
       if (this.#withoutPlanes || isUnchanged(pair)) return { ...head, kind: "unchanged" };
 
-      const { planes, factors, norm, error } = await this.#encoders.encode(pair, signal);
+      const { planes, factors, norm, error } = codec ? await this.#encoders.encode(codec, pair, signal) : leftOut(pair);
       const blobs: DeltaBlob[] = [];
       for (const [index, { dtype: own, bytes }] of planes.entries()) {
         blobs.push(await this.#keep(bytes, (sha256) => blobOfPlane(name, index, own, shape, sha256)));
@@ -164,15 +172,8 @@ export class Compression {
     throw new CannotCompress(this.#tuned, this.#base, `tensor "${name}" holds ${values[index]}`, { tensor: name });
   }
 
-  /** Says which tensor it was that something could not be done with. */
-  async #naming<T>(tensor: string, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
-    try {
-      return await work();
-    } catch (error) {
-      if (signal.aborted || !(error instanceof KindredError) || error instanceof CannotCompress) throw error;
-      const options = { tensor, cause: error };
-      throw new CannotCompress(this.#tuned, this.#base, `tensor "${tensor}": ${error.message}`, options);
-    }
+  #naming<T>(tensor: string, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
+    return namingTensor(this.#tuned, this.#base, tensor, signal, work);
   }
 }
 

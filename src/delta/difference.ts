@@ -74,6 +74,12 @@ export function isUnchanged({ base, tuned }: MatrixPair): boolean {
   return base.every((value, i) => value === tuned[i]);
 }
 
+/** A difference of which nothing is stored. */
+export function leftOut({ base, tuned }: MatrixPair): EncodedDifference {
+  const norm = normOf(base.map((value, i) => tuned[i]! - value));
+  return { planes: [], factors: [], norm, error: norm };
+}
+
 /**
  * Encodes tuned − base and measures what was lost. The memory of `tuned` is used up.
  *

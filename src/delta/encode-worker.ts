@@ -1,45 +1,61 @@
-// The thread behind Encoder: takes matrix pairs one after the other and answers each.
+// The thread behind Encoder: does one task after the other and answers each.
 
-import { parentPort, workerData } from "node:worker_threads";
+import { parentPort } from "node:worker_threads";
 import { type ErrorData, errorToData } from "../core/index.js";
-import type { CodecOptions } from "../formats/index.js";
 import { assert } from "../util/index.js";
+import type { DeltaCodec } from "./codec.js";
 import { createCodec } from "./codecs.js";
 import { type EncodedDifference, encodeDifference, type MatrixPair } from "./difference.js";
+import { type RowCosts, type Trials, tryCodecs } from "./trial.js";
 
-/** What the thread is started with. */
-export interface EncoderSettings {
-  readonly name: string;
-  readonly options: CodecOptions;
-}
+/** What makes a codec again on the other side. */
+export type CodecSettings = Pick<DeltaCodec, "name" | "options">;
+
+/** Something to be done with a pair. */
+export type EncoderTask =
+  | { readonly kind: "encode"; readonly pair: MatrixPair; readonly codec: CodecSettings }
+  | {
+      readonly kind: "try";
+      readonly pair: MatrixPair;
+      readonly codecs: readonly CodecSettings[];
+      readonly costs: readonly RowCosts[];
+    };
 
 /** What the thread says once, when it has loaded. */
 export interface EncoderReady {
   readonly ready: true;
 }
 
-/** The answer to one pair. */
-export type EncoderAnswer = { readonly encoded: EncodedDifference } | { readonly error: ErrorData };
+/** The answer to one task. */
+export type EncoderAnswer =
+  | { readonly encoded: EncodedDifference }
+  | { readonly tried: Trials }
+  | { readonly error: ErrorData };
 
 const port = parentPort;
 assert(port, "encode-worker.js runs as a worker thread");
-const { name, options } = workerData as EncoderSettings;
-const codec = createCodec(name, options);
 
-port.on("message", (pair: MatrixPair) => {
+port.on("message", (task: EncoderTask) => {
   try {
-    const encoded = encodeDifference(codec, pair);
-    const blobs = [
-      ...encoded.planes.map(({ bytes }) => bytes),
-      ...encoded.factors.flatMap(({ down, up }) => [down, up]),
-    ];
-    port.postMessage(
-      { encoded } satisfies EncoderAnswer,
-      blobs.map(({ buffer }) => buffer as ArrayBuffer),
-    );
+    const answer = answerTo(task);
+    port.postMessage(answer, "encoded" in answer ? buffersOf(answer.encoded) : []);
   } catch (error) {
     port.postMessage({ error: errorToData(error) } satisfies EncoderAnswer);
   }
 });
 
 port.postMessage({ ready: true } satisfies EncoderReady);
+
+function answerTo(task: EncoderTask): Exclude<EncoderAnswer, { error: ErrorData }> {
+  if (task.kind === "encode") return { encoded: encodeDifference(codecOf(task.codec), task.pair) };
+  return { tried: tryCodecs(task.pair, task.codecs.map(codecOf), task.costs) };
+}
+
+function codecOf({ name, options }: CodecSettings): DeltaCodec {
+  return createCodec(name, options);
+}
+
+function buffersOf({ planes, factors }: EncodedDifference): ArrayBuffer[] {
+  const blobs = [...planes.map(({ bytes }) => bytes), ...factors.flatMap(({ down, up }) => [down, up])];
+  return blobs.map(({ buffer }) => buffer as ArrayBuffer);
+}

@@ -2,24 +2,23 @@ import { assert } from "../util/index.js";
 import type { DeltaCodec } from "./codec.js";
 import { type EncodedDifference, joinParts, type MatrixPair, partsOf } from "./difference.js";
 import { Encoder } from "./encoder.js";
+import type { RowCosts, Trials } from "./trial.js";
 
 /** Weights of a part: small enough that all threads have work, and the same however many there are, so that results are. */
 const partWeights = 1 << 18;
 
 /**
- * Threads that encode differences with one codec. A codec that works row by row gets its matrices in parts, so that all threads have
- * work when there is only one. Disposing ends the threads as soon as they have answered.
+ * Threads that encode differences. A codec that works row by row gets its matrices in parts, so that all threads have work when there is
+ * only one. Disposing ends the threads as soon as they have answered.
  */
 export class EncoderPool implements AsyncDisposable {
-  readonly #codec: DeltaCodec;
   readonly #encoders: readonly Encoder[];
   readonly #idle: Encoder[];
   readonly #waiting: ((encoder: Encoder) => void)[] = [];
 
-  constructor(codec: DeltaCodec, threads: number) {
+  constructor(threads: number) {
     assert(threads >= 1, `${threads} threads cannot encode`);
-    this.#codec = codec;
-    this.#encoders = Array.from({ length: threads }, () => new Encoder(codec));
+    this.#encoders = Array.from({ length: threads }, () => new Encoder());
     this.#idle = [...this.#encoders];
   }
 
@@ -29,21 +28,32 @@ export class EncoderPool implements AsyncDisposable {
    * @throws {KindredError} with code `invalid_difference` where the codec refuses the difference
    * @throws the signal's reason; threads may be at work still, and are to be disposed of
    */
-  async encode(pair: MatrixPair, signal: AbortSignal): Promise<EncodedDifference> {
+  async encode(codec: DeltaCodec, pair: MatrixPair, signal: AbortSignal): Promise<EncodedDifference> {
     const { rows, cols } = pair.shape;
-    const parts = partsOf(pair, this.#codec.rowByRow ? Math.ceil(partWeights / cols) : rows);
-    return joinParts(await Promise.all(parts.map((part) => this.#encodePart(part, signal))));
+    const parts = partsOf(pair, codec.rowByRow ? Math.ceil(partWeights / cols) : rows);
+    const encode = (part: () => MatrixPair) => this.#with((encoder) => encoder.encode(codec, part(), signal), signal);
+    return joinParts(await Promise.all(parts.map(encode)));
+  }
+
+  /** As {@link Encoder.tryCodecs}, as soon as a thread is free. */
+  tryCodecs(
+    codecs: readonly DeltaCodec[],
+    pair: MatrixPair,
+    costs: readonly RowCosts[],
+    signal: AbortSignal,
+  ): Promise<Trials> {
+    return this.#with((encoder) => encoder.tryCodecs(codecs, pair, costs, signal), signal);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all(this.#encoders.map((encoder) => encoder[Symbol.asyncDispose]()));
   }
 
-  async #encodePart(part: () => MatrixPair, signal: AbortSignal): Promise<EncodedDifference> {
+  async #with<T>(work: (encoder: Encoder) => Promise<T>, signal: AbortSignal): Promise<T> {
     const encoder = this.#idle.pop() ?? (await new Promise<Encoder>((resolve) => this.#waiting.push(resolve)));
     try {
       signal.throwIfAborted();
-      return await encoder.encode(part(), signal);
+      return await work(encoder);
     } finally {
       const next = this.#waiting.shift();
       if (next) next(encoder);

@@ -1,23 +1,22 @@
 import { once } from "node:events";
 import { Worker } from "node:worker_threads";
 import { errorFromData } from "../core/index.js";
+import { assert } from "../util/index.js";
 import type { DeltaCodec } from "./codec.js";
 import type { EncodedDifference, MatrixPair } from "./difference.js";
-import type { EncoderAnswer, EncoderSettings } from "./encode-worker.js";
+import type { CodecSettings, EncoderAnswer, EncoderTask } from "./encode-worker.js";
+import type { RowCosts, Trials } from "./trial.js";
 
-/** A thread that encodes differences with one codec, one at a time. Disposing ends it as soon as it has answered. */
+/** A thread that encodes differences, one at a time. Disposing ends it as soon as it has answered. */
 export class Encoder implements AsyncDisposable {
-  readonly #worker: Worker;
+  readonly #worker = new Worker(new URL("./encode-worker.js", import.meta.url));
   /**
    * When the thread has loaded, and answered what it was asked. Ended before, while it loads the native library or computes with it, it
    * would take the process with it.
    */
   #atRest: Promise<unknown>;
 
-  constructor({ name, options }: DeltaCodec) {
-    this.#worker = new Worker(new URL("./encode-worker.js", import.meta.url), {
-      workerData: { name, options } satisfies EncoderSettings,
-    });
+  constructor() {
     this.#atRest = this.#nextMessage();
   }
 
@@ -27,20 +26,39 @@ export class Encoder implements AsyncDisposable {
    * @throws {KindredError} with code `invalid_difference` where the codec refuses the difference
    * @throws the signal's reason, once the thread has answered
    */
-  async encode(pair: MatrixPair, signal: AbortSignal): Promise<EncodedDifference> {
-    await this.#atRest;
-    signal.throwIfAborted();
-    const answered = this.#nextMessage() as Promise<[EncoderAnswer]>;
-    this.#worker.postMessage(pair, [pair.base.buffer as ArrayBuffer, pair.tuned.buffer as ArrayBuffer]);
-    const [answer] = await answered;
-    signal.throwIfAborted();
-    if ("error" in answer) throw errorFromData(answer.error);
+  async encode(codec: DeltaCodec, pair: MatrixPair, signal: AbortSignal): Promise<EncodedDifference> {
+    const answer = await this.#ask({ kind: "encode", pair, codec: settingsOf(codec) }, signal);
+    assert("encoded" in answer, "a thread answered another task");
     return answer.encoded;
+  }
+
+  /** As {@link tryCodecs}; arrays move and errors are as in {@link encode}. */
+  async tryCodecs(
+    codecs: readonly DeltaCodec[],
+    pair: MatrixPair,
+    costs: readonly RowCosts[],
+    signal: AbortSignal,
+  ): Promise<Trials> {
+    const answer = await this.#ask({ kind: "try", pair, codecs: codecs.map(settingsOf), costs }, signal);
+    assert("tried" in answer, "a thread answered another task");
+    return answer.tried;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#atRest.catch(() => {});
     await this.#worker.terminate();
+  }
+
+  async #ask(task: EncoderTask, signal: AbortSignal): Promise<Exclude<EncoderAnswer, { error: unknown }>> {
+    await this.#atRest;
+    signal.throwIfAborted();
+    const answered = this.#nextMessage() as Promise<[EncoderAnswer]>;
+    const { base, tuned } = task.pair;
+    this.#worker.postMessage(task, [base.buffer as ArrayBuffer, tuned.buffer as ArrayBuffer]);
+    const [answer] = await answered;
+    signal.throwIfAborted();
+    if ("error" in answer) throw errorFromData(answer.error);
+    return answer;
   }
 
   #nextMessage(): Promise<unknown[]> {
@@ -50,4 +68,8 @@ export class Encoder implements AsyncDisposable {
     message.catch(() => {});
     return message;
   }
+}
+
+function settingsOf({ name, options }: DeltaCodec): CodecSettings {
+  return { name, options };
 }

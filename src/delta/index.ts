@@ -1,3 +1,4 @@
+export { type Allocation, type AllocationAim, allocate } from "./allocation.js";
 export {
   type Calibration,
   type CodecFamily,
@@ -16,3 +17,4 @@ export { addPlane, decodePlane } from "./planes.js";
 export type { Progress } from "./progress-meter.js";
 export { type DeltaReport, printReport, type ReportLine, reportOf } from "./report.js";
 export { NotExact, type Restored, type RestoreOptions, restoreCheckpoint } from "./restore.js";
+export { type Candidate, type Survey, type SurveyOptions, surveyForms } from "./survey.js";

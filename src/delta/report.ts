@@ -13,7 +13,7 @@ import { formatBytes } from "../util/index.js";
 export interface ReportLine {
   /** A parameter's name, or a pattern with `*` for the layer. */
   readonly name: string;
-  /** How they are stored: "unchanged", "absolute", "exact", or planes and factors, as "q1_0 × 2 + q8_0 rank 32"; "+ exact" with it. */
+  /** How they are stored: "unchanged", "absolute", "exact", "left out", or planes and factors, as "q1_0 × 2 + q8_0 rank 32"; "+ exact" with it. */
   readonly form: string;
   readonly parameters: number;
   /** Of the delta's blobs as they are stored. */
@@ -123,7 +123,7 @@ function formOf(tensor: DeltaTensor): string {
 
 function partsOf({ planeDType, planes, factors }: PlanesTensor): string {
   const ofPlanes = planes.length > 0 ? [`${planeDType} × ${planes.length}`] : [];
-  return [...ofPlanes, ...factors.map(({ dtype, rank }) => `${dtype} rank ${rank}`)].join(" + ");
+  return [...ofPlanes, ...factors.map(({ dtype, rank }) => `${dtype} rank ${rank}`)].join(" + ") || "left out";
 }
 
 /** Columns as wide as their widest cell; the first two read from the left, numbers from the right. */

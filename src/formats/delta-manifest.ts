@@ -183,7 +183,7 @@ function parseTensor(name: string, fields: Fields): DeltaTensor {
     kind,
     dtype,
     shape,
-    ...parsePlanes(name, covered, fields, { optional: factors.length > 0 }),
+    ...parsePlanes(name, covered, fields),
     factors,
     extraRows,
     norm: fields.magnitude("norm"),
@@ -192,13 +192,8 @@ function parseTensor(name: string, fields: Fields): DeltaTensor {
   };
 }
 
-function parsePlanes(
-  name: string,
-  shape: MatrixShape,
-  parent: Fields,
-  { optional }: { optional: boolean },
-): Pick<PlanesTensor, "planeDType" | "planes"> {
-  if (optional && parent.json.planes === undefined) return { planeDType: null, planes: [] };
+function parsePlanes(name: string, shape: MatrixShape, parent: Fields): Pick<PlanesTensor, "planeDType" | "planes"> {
+  if (parent.json.planes === undefined) return { planeDType: null, planes: [] };
   const fields = parent.record("planes");
   const dtype = fields.oneOf("dtype", ["q1_0", "tq1_0", "q4_0", "f16"]);
   const digests = fields.digests("sha256");

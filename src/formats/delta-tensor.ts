@@ -80,7 +80,7 @@ export interface PlanesTensor extends AnyDeltaTensor {
   readonly kind: "planes";
   /** Null where there is no plane. */
   readonly planeDType: PlaneDType | null;
-  /** The coarsest first. There is a plane or there are factors. */
+  /** The coarsest first. Without planes and factors, the difference was left out. */
   readonly planes: readonly DeltaBlob[];
   /** No two of one dtype and rank. */
   readonly factors: readonly FactorBlobs[];
