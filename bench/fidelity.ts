@@ -3,8 +3,17 @@ import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { availableParallelism, tmpdir } from "node:os";
 import path from "node:path";
 import { parseArgs } from "node:util";
-import { readCalibration } from "../src/cli/calibration-text.js";
-import { compressDelta, createCodec, type DeltaCodec, restoreCheckpoint } from "../src/delta/index.js";
+import { byKind, readCalibration } from "../src/cli/calibration-text.js";
+import {
+  type Allocation,
+  type AllocationAim,
+  allocate,
+  compressDelta,
+  createCodec,
+  type DeltaCodec,
+  restoreCheckpoint,
+  surveyForms,
+} from "../src/delta/index.js";
 import { defaultEngineOptions } from "../src/engine/index.js";
 import { openCheckpoint, openDelta } from "../src/formats/index.js";
 import { drawEvaluation, evaluate } from "../src/quality/index.js";
@@ -17,19 +26,23 @@ import { accuracyTable, fidelityTable, type MeasuredFineTune } from "./fidelity-
 //                                           kind that the calibrated codecs look at
 //   (nothing)                               the embedded variants as they are shipped, against the checkpoints they restore to
 
+/** Has a form chosen for every matrix. */
+type Auto = (aim: AllocationAim) => Promise<Allocation>;
+
 /** Every way to compress that is compared. A new one is a line here. */
-const codecs: readonly { name: string; make: () => DeltaCodec; calibrated?: true }[] = [
-  { name: "bitdelta", make: () => createCodec("bitdelta") },
-  { name: "sign, 1 plane", make: () => createCodec("sign", { planes: 1 }) },
-  { name: "sign, 1 plane, calibrated", make: () => createCodec("sign", { planes: 1 }), calibrated: true },
-  { name: "svd, 0.9 bits", make: () => createCodec("svd", { bits: 0.9 }) },
-  { name: "ternary", make: () => createCodec("ternary") },
-  { name: "ternary, calibrated", make: () => createCodec("ternary"), calibrated: true },
-  { name: "signlr, 1.75 bits", make: () => createCodec("signlr", { bits: 1.75 }) },
-  { name: "deltazip, 2 bits", make: () => createCodec("deltazip", { bits: 2 }), calibrated: true },
-  { name: "deltazip, 4 bits", make: () => createCodec("deltazip", { bits: 4 }), calibrated: true },
-  { name: "sign, 2 planes", make: () => createCodec("sign", { planes: 2 }) },
-  { name: "sign, 2 planes, calibrated", make: () => createCodec("sign", { planes: 2 }), calibrated: true },
+const codecs: readonly { name: string; make: (auto: Auto) => Promise<DeltaCodec | Allocation>; calibrated?: true }[] = [
+  { name: "bitdelta", make: async () => createCodec("bitdelta") },
+  { name: "sign, 1 plane", make: async () => createCodec("sign", { planes: 1 }) },
+  { name: "sign, 1 plane, calibrated", make: async () => createCodec("sign", { planes: 1 }), calibrated: true },
+  { name: "svd, 0.9 bits", make: async () => createCodec("svd", { bits: 0.9 }) },
+  { name: "ternary", make: async () => createCodec("ternary") },
+  { name: "ternary, calibrated", make: async () => createCodec("ternary"), calibrated: true },
+  { name: "signlr, 1.75 bits", make: async () => createCodec("signlr", { bits: 1.75 }) },
+  { name: "deltazip, 2 bits", make: async () => createCodec("deltazip", { bits: 2 }), calibrated: true },
+  { name: "deltazip, 4 bits", make: async () => createCodec("deltazip", { bits: 4 }), calibrated: true },
+  { name: "auto, 1.9 bits", make: (auto) => auto({ bitsMax: 1.9 }), calibrated: true },
+  { name: "sign, 2 planes", make: async () => createCodec("sign", { planes: 2 }) },
+  { name: "sign, 2 planes, calibrated", make: async () => createCodec("sign", { planes: 2 }), calibrated: true },
 ];
 
 const { values: flags } = parseArgs({
@@ -129,7 +142,12 @@ async function measure(
     const out = path.join(work, codec.name);
     const startedMs = performance.now();
     const text = codec.calibrated && calibration ? { calibration } : {};
-    await compressDelta({ base, tuned, codec: codec.make(), ...text, out, threads });
+    const made = await codec.make(async (aim) => {
+      const signal = new AbortController().signal;
+      const survey = await surveyForms({ base, tuned, texts: byKind(calibration ?? []), threads, signal });
+      return allocate(survey, {}, aim);
+    });
+    await compressDelta({ base, tuned, codec: made, ...text, out, threads });
     seconds[codec.name] = (performance.now() - startedMs) / 1000;
     deltas.push({ name: codec.name, path: out });
     console.error(`${name}: ${codec.name} in ${seconds[codec.name]!.toFixed(1)} s`);

@@ -40,6 +40,12 @@ export async function readCalibration(
   return [...weighted(own, "own", 1 - generalShare), ...weighted(general, "general", generalShare)];
 }
 
+/** One's own text, if there is any, and general text. */
+export function byKind(texts: readonly CalibrationText[]): CalibrationText[][] {
+  const groups = [texts.filter(({ kind }) => kind === "own"), texts.filter(({ kind }) => kind === "general")];
+  return groups.filter((group) => group.length > 0);
+}
+
 /** Samples from the first on, as many as have `tokensMax` tokens together. */
 function firstOf(samples: readonly TextSample[], tokensMax: number): readonly TextSample[] {
   let tokens = 0;

@@ -17,7 +17,7 @@ import {
 } from "../delta/index.js";
 import { type CodecOptions, openCheckpoint } from "../formats/index.js";
 import { formatBytes } from "../util/index.js";
-import { type CalibrationText, readCalibration } from "./calibration-text.js";
+import { byKind, type CalibrationText, readCalibration } from "./calibration-text.js";
 import { untilInterrupted } from "./interrupt.js";
 import { positiveInteger, positiveNumber } from "./options.js";
 import { ProgressLine } from "./progress.js";
@@ -141,12 +141,6 @@ async function compress({
   console.log(printReport(report, { tensors: tensors === true }));
   if (worst) console.log(`\ndiverges from the fine-tune by ${worst.kl.toPrecision(3)} nats a token on ${worst.set}`);
   console.log(`\n${summarise(report)}, in ${((performance.now() - startedMs) / 1000).toFixed(1)} s: ${out}`);
-}
-
-/** One's own text, if there is any, and general text. */
-function byKind(texts: readonly CalibrationText[]): CalibrationText[][] {
-  const groups = [texts.filter(({ kind }) => kind === "own"), texts.filter(({ kind }) => kind === "general")];
-  return groups.filter((group) => group.length > 0);
 }
 
 async function surveyed(options: Omit<SurveyOptions, "onProgress">): Promise<Survey> {
