@@ -18,7 +18,8 @@ const variant = (...parts: readonly (readonly [SlotClass, ...string[]])[]) => ({
   classes: new Map(
     parts.map(([slotClass, ...matrices]) => [slotClassId(slotClass), { slotClass, matrices: new Set(matrices) }]),
   ),
-  extraRows: 0,
+  vocabSize: config.vocabSize,
+  untied: false,
 });
 const layoutOf = (variants: readonly ReturnType<typeof variant>[], bytes = Number.POSITIVE_INFINITY) =>
   poolLayout(config, variants, bytes)!;
