@@ -10,7 +10,7 @@ import { ownHeadName, type Parameter } from "../core/index.js";
 import { type CheckpointVariation, writeCheckpoint } from "../delta/checkpoint-pair.test.kit.js";
 import { gaussian } from "../delta/codec-conformance.test.kit.js";
 import { compressDelta, createCodec, restoreCheckpoint } from "../delta/index.js";
-import { Probe } from "../engine/index.js";
+import { defaultEngineOptions, Engine, Probe } from "../engine/index.js";
 import { referenceLogits } from "../engine/reference-decoder.test.kit.js";
 import { type Checkpoint, openCheckpoint, openDelta } from "../formats/index.js";
 import { Device, fromFloat32, toFloat32 } from "../ggml/index.js";
@@ -161,6 +161,23 @@ for (const base of ["tied", "untied"] as const) {
     );
   });
 }
+
+test("variants of another base are refused with the base that they are of, and the others served", async () => {
+  using engine = await Engine.open(
+    { ...defaultEngineOptions, base: bases.tied.path, variants: [...deltas.values()], threads: 1, contextLength: 32 },
+    () => {},
+  );
+  const { refused } = engine.info;
+  assert.deepEqual(
+    refused.map(({ name }) => name),
+    Object.keys(cases).filter((title) => cases[title]!.base === "untied"),
+  );
+  for (const { error } of refused) {
+    assert.equal(error.code, "base_mismatch");
+    assert.match(error.message, /made against base "base-untied" \(sha256 \w+\), the loaded base is "base-tied"/);
+  }
+  assert.equal(engine.info.variantsMax, deltas.size - refused.length);
+});
 
 test("calibrated and distilled, they are served likewise", async () => {
   const text = Array.from({ length: 8 }, (_, seed) => ({ tokens: randomTokens(10, seed), weight: 1, from: 1 }));
