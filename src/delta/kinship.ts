@@ -65,8 +65,8 @@ export async function checkKinship(pair: CheckpointPair, force: boolean): Promis
 }
 
 /**
- * How far the weights of two checkpoints of one shape are apart: √(Σ‖T − B‖² / Σ½(‖T‖² + ‖B‖²)), each matrix counting the same. 0 for equal
- * ones, √2 for unrelated ones. Looks at the value projections of the first, middle and last layer.
+ * How far the weights of two checkpoints of one shape are apart: the root of the mean of ‖T − B‖² / ½(‖T‖² + ‖B‖²) over
+ * the value projections of the first, middle and last layer. 0 for equal ones, √2 for unrelated ones.
  */
 export async function weightDistance(base: Checkpoint, tuned: Checkpoint): Promise<number> {
   const { layers } = tuned.config;
@@ -89,12 +89,14 @@ export async function weightDistance(base: Checkpoint, tuned: Checkpoint): Promi
 /** The checkpoint beside the given base that a fine-tune is nearest to; undefined where none is near. */
 async function findNearestBase({ base, tuned }: CheckpointPair): Promise<NearestBase | undefined> {
   const folder = dirname(resolve(base.path));
-  const known = await Promise.all([base.path, tuned.path].map((path) => realpath(path)));
-  const names = await readdir(folder).catch(() => []);
+  const real = (path: string) => realpath(path).catch(() => path);
+  const known = [await real(base.path), await real(tuned.path)];
+  const entries = await readdir(folder, { withFileTypes: true }).catch(() => []);
+  const names = entries.filter((entry) => !entry.isFile() || entry.name.endsWith(".gguf")).map(({ name }) => name);
   let nearest: NearestBase | undefined;
   for (const name of names.sort().slice(0, CANDIDATES_MAX)) {
     const path = join(folder, name);
-    if (known.includes(await realpath(path).catch(() => path))) continue;
+    if (known.includes(await real(path))) continue;
     const distance = await distanceTo(path, tuned);
     if (distance !== undefined && distance <= (nearest?.distance ?? DISTANCE_MAX)) {
       nearest = { name: basename(path, ".gguf"), path, distance };

@@ -6,15 +6,14 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import { ownHeadName, type Parameter } from "../core/index.js";
+import { elementCount, ownHeadName, type Parameter } from "../core/index.js";
 import { type CheckpointVariation, writeCheckpoint } from "../delta/checkpoint-pair.test.kit.js";
 import { gaussian } from "../delta/codec-conformance.test.kit.js";
 import { compressDelta, createCodec, restoreCheckpoint } from "../delta/index.js";
 import { defaultEngineOptions, Engine, Probe } from "../engine/index.js";
 import { referenceLogits } from "../engine/reference-decoder.test.kit.js";
-import { type Checkpoint, openCheckpoint, openDelta } from "../formats/index.js";
+import { type Checkpoint, openCheckpoint, openDelta, readTensor } from "../formats/index.js";
 import { Device, fromFloat32, toFloat32 } from "../ggml/index.js";
-import { readValues } from "../model/index.js";
 import { uniformAt } from "../util/index.js";
 import { evaluate } from "./evaluation.js";
 
@@ -224,6 +223,11 @@ async function open(name: string, variation: CheckpointVariation): Promise<Check
 /** Tokens that all of them have. */
 function randomTokens(count: number, seed: number): number[] {
   return Array.from({ length: count }, (_, at) => Math.floor((words - 9) * uniformAt(seed, at)));
+}
+
+async function readValues(checkpoint: Checkpoint, name: string): Promise<Float32Array> {
+  const { dtype, shape } = checkpoint.tensors.get(name)!;
+  return toFloat32(dtype, await readTensor(checkpoint, name), elementCount(shape));
 }
 
 async function weightsOf(checkpoint: Checkpoint): Promise<Map<string, Float32Array>> {
