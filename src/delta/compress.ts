@@ -69,7 +69,8 @@ export async function compressDelta(given: CompressOptions): Promise<DeltaReport
       const compressed = await compressTensors(options, workspace, signal);
       const withoutPlanes = codec.withoutPlanes === true;
       const exact = options.exact === true || withoutPlanes;
-      const finishing = { base, tuned, workspace, exact, withoutPlanes, threads: options.threads, signal };
+      const own = new Set(given.tuned.tensors.keys());
+      const finishing = { base, tuned, workspace, exact, own, withoutPlanes, threads: options.threads, signal };
       const tensors = await finishTensors(compressed, finishing);
       const original = exact ? await readOriginalFile(given.tuned) : undefined;
       await writeDelta(folder, {

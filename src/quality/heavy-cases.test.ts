@@ -109,6 +109,8 @@ for (const [title, { base }] of Object.entries(cases)) {
   const own = tuned.get(title)!;
   test(`${title}: restored bit for bit, and by its planes alone`, async () => {
     await using delta = await openDelta(deltas.get(title)!.path);
+    for (const [name, { kind, exact }] of delta.tensors)
+      assert.equal(kind === "absolute" || exact !== undefined, own.tensors.has(name), name);
     const restore = async (name: string, exact: boolean) => {
       const to = join(folder, `${nameOf(title)}-${name}`);
       return { to, outcome: await restoreCheckpoint({ base: bases[base], delta, out: to, exact, threads: 1 }) };
