@@ -67,7 +67,7 @@ export function register(program: Command): void {
     .option("--target-bits <number>", "for auto: what so many bits a weight on disk hold at best", positiveNumber)
     .option("--max-kld <nats>", "write it only if it diverges from the fine-tune by no more, a token", positiveNumber)
     .option("--check <file...>", "chats or text to measure that on; none that it is calibrated on")
-    .option("--force", "write it even if it diverges by more")
+    .option("--force", "write it even if it diverges by more, or seems to be no fine-tune of the base")
     .option("--tensors", "report every tensor rather than groups of them")
     .option("--json", "print the report as JSON")
     .addHelpText(
@@ -110,6 +110,7 @@ async function compress({
         tuned,
         codec,
         exact: exact === true,
+        force: flags.force === true,
         ...(calibration && { calibration }),
         ...(calibration && distill && { distillation: distillation(calibration, distill, training) }),
         out,
@@ -124,6 +125,7 @@ async function compress({
       base,
       tuned,
       texts: byKind(calibration!),
+      force: flags.force === true,
       threads: availableParallelism(),
       signal,
     });
@@ -164,7 +166,6 @@ function floorOf({
   if (maxKld !== undefined && check) return { maxKl: maxKld, check, force: force === true };
   if (maxKld !== undefined) throw new InvalidRequest("max-kld", "--max-kld needs text to measure on: --check");
   if (check) throw new InvalidRequest("check", "--check goes with --max-kld");
-  if (force) throw new InvalidRequest("force", "--force goes with --max-kld");
   return undefined;
 }
 

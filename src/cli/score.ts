@@ -1,7 +1,6 @@
-import { readFile } from "node:fs/promises";
 import type { Command } from "commander";
 import { type ChatMessage, type Completer, InvalidFile } from "../core/index.js";
-import { isRecord } from "../util/index.js";
+import { invalidLine, readTextEntries } from "../text/index.js";
 import { type EngineFlags, engineFlags, engineOptions, sequencesFlag } from "./options.js";
 import { openService } from "./wire.js";
 
@@ -30,7 +29,7 @@ export function register(program: Command): void {
     .command("score")
     .description("measure by exact match how well the base and its variants answer a file of questions")
     .requiredOption("--base <path>", "a Hugging Face folder or a GGUF file")
-    .requiredOption("--items <file>", 'JSON lines of {"messages": [{"role", "content"}], "answer"}')
+    .requiredOption("--items <file>", 'chats (.jsonl), {"messages": [{"role", "content"}], "answer"} a line')
     .option("--variants <folder>", "a folder of delta artifacts and PEFT adapters")
     .option("--model <name...>", "score these only")
     .option("--json", "print one JSON object");
@@ -84,35 +83,19 @@ export async function judgeAnswers(
   return verdicts;
 }
 
-/** @throws {InvalidFile} naming the first line that is not an item */
+/**
+ * Reads the chats of a file as questions and their answers.
+ *
+ * @throws {InvalidFile} naming the first line that is no chat, or the file where there is none
+ */
 export async function readItems(path: string): Promise<ScoredItem[]> {
-  const text = await readFile(path, "utf8").catch((cause: Error) => {
-    throw new InvalidFile(path, cause.message, { cause });
-  });
-  const lines = text.split("\n").filter((line) => line.trim() !== "");
-  return lines.map((line, index) => {
-    try {
-      const item: unknown = JSON.parse(line);
-      if (
-        isRecord(item) &&
-        typeof item.answer === "string" &&
-        Array.isArray(item.messages) &&
-        item.messages.every(isMessage)
-      ) {
-        return { messages: item.messages, answer: item.answer };
-      }
-    } catch {
-      // reported below with the others
-    }
-    throw new InvalidFile(
-      path,
-      `line ${index + 1} is not {"messages": [{"role", "content"}], "answer"}: ${line.slice(0, 80)}`,
-    );
-  });
-}
-
-function isMessage(value: unknown): value is ChatMessage {
-  return isRecord(value) && typeof value.role === "string" && typeof value.content === "string";
+  const items: ScoredItem[] = [];
+  for await (const entry of readTextEntries(path)) {
+    if (entry.kind === "text") throw invalidLine(path, entry.line, "is plain text, which has no answer to be scored");
+    items.push({ messages: entry.messages.slice(0, -1), answer: entry.messages.at(-1)!.content });
+  }
+  if (items.length === 0) throw new InvalidFile(path, "there is nothing to ask in it: it is empty");
+  return items;
 }
 
 /** `"clinc 0.890 (267 of 300)"` */

@@ -52,9 +52,12 @@ export interface Parameter {
 /** Hugging Face's name of the embedding. */
 export const embeddingName = "model.embed_tokens.weight";
 
+/** Hugging Face's name of an output head that is not the embedding. */
+export const ownHeadName = "lm_head.weight";
+
 /** Hugging Face's name of the matrix that makes logits: the embedding's where they are tied. */
 export function headName({ tiedEmbeddings }: Pick<ModelConfig, "tiedEmbeddings">): string {
-  return tiedEmbeddings ? embeddingName : "lm_head.weight";
+  return tiedEmbeddings ? embeddingName : ownHeadName;
 }
 
 /** Every parameter of a model, in slot order: embedding, layers from the first, final norm, output head when untied. */
@@ -87,6 +90,6 @@ export function parametersOf(config: ModelConfig): Parameter[] {
     linear(`${prefix}.mlp.down_proj`, dim, feedForward, config.mlpBias);
   }
   vector("model.norm.weight", dim);
-  if (!config.tiedEmbeddings) parameters.push({ name: headName(config), shape: [config.vocabSize, dim], kind: "head" });
+  if (!config.tiedEmbeddings) parameters.push({ name: ownHeadName, shape: [config.vocabSize, dim], kind: "head" });
   return parameters;
 }

@@ -6,19 +6,30 @@ import type { Parameter } from "./model-config.js";
  * What a slot holds of one variant, in each matrix where it has such a part: a plane, or a pair of factors whose product is
  * added, `up · down`. Parts of one class are of one form, so that a batch takes them from one pool with one set of slot numbers.
  */
-export type SlotClass =
+export type SlotClass = {
+  readonly dtype: DType;
+  /**
+   * Parts of the embedding and of the output head, of variants that untied them over a base that has them tied. In a class of their
+   * own, for the base's head takes the embedding's parts in every other class.
+   */
+  readonly untied?: true;
+} & (
   | {
       readonly kind: "plane";
-      readonly dtype: DType;
       /** From 1, the coarsest. */
       readonly plane: number;
     }
-  | { readonly kind: "factors"; readonly dtype: DType; readonly rank: number };
+  | { readonly kind: "factors"; readonly rank: number }
+);
 
-/** One text for each class, to be a key: `q1_0.2` for second sign planes, `q8_0x32` for factors of rank 32. */
+/**
+ * One text for each class, to be a key: `q1_0.2` for second sign planes, `q8_0x32` for factors of rank 32, `q1_0.1 untied` for first
+ * sign planes of embeddings and heads that were untied.
+ */
 export function slotClassId(slotClass: SlotClass): string {
   const { dtype } = slotClass;
-  return slotClass.kind === "plane" ? `${dtype}.${slotClass.plane}` : `${dtype}x${slotClass.rank}`;
+  const form = slotClass.kind === "plane" ? `${dtype}.${slotClass.plane}` : `${dtype}x${slotClass.rank}`;
+  return slotClass.untied ? `${form} untied` : form;
 }
 
 /**
@@ -50,7 +61,7 @@ export function slotMatrices(
   const { rank } = slotClass;
   const up = matrix("up", rows, rank);
   const parts = [up];
-  if (kind !== "embedding" || tiedEmbeddings) parts.push(matrix("down", rank, cols));
+  if (kind !== "embedding" || (tiedEmbeddings && !slotClass.untied)) parts.push(matrix("down", rank, cols));
   // Blocks run along rows and cannot be transposed; half precision holds what they decode to.
   const turnedDType = dtypes[dtype].blockSize === 1 ? dtype : "f16";
   if (kind === "embedding") parts.push(matrix("turned", cols, up.cols, turnedDType));

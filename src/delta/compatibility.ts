@@ -1,5 +1,5 @@
 import { KindredError, type ModelConfig } from "../core/index.js";
-import type { Checkpoint } from "../formats/index.js";
+import { type Checkpoint, withVocabulary } from "../formats/index.js";
 
 /** Two checkpoints whose difference cannot be taken or cannot be stored. */
 export class CannotCompress extends KindredError {
@@ -16,7 +16,7 @@ export class CannotCompress extends KindredError {
   }
 }
 
-/** What decides which parameters there are and what shapes they have, but for the vocabulary. */
+/** What decides which parameters there are and what shapes they have, but for embedding and output head. */
 const structure = [
   "architecture",
   "hiddenSize",
@@ -31,28 +31,29 @@ const structure = [
   "qkNorm",
 ] as const satisfies (keyof ModelConfig)[];
 
-/** @throws {CannotCompress} unless every parameter of `tuned` has one of `base` to differ from */
-export function checkCompatible(base: Checkpoint, tuned: Checkpoint): void {
-  const different = structure.find((field) => base.config[field] !== tuned.config[field]);
-  if (different !== undefined) {
-    const seen = `its ${different} is ${tuned.config[different]}, the base's is ${base.config[different]}`;
-    throw new CannotCompress(tuned, base, `${seen}; a fine-tune has the shape of its base`);
-  }
-  if (base.config.tiedEmbeddings !== tuned.config.tiedEmbeddings) {
-    const [has, hasNot] = tuned.config.tiedEmbeddings ? ["base", "fine-tune"] : ["fine-tune", "base"];
-    throw new CannotCompress(
-      tuned,
-      base,
-      `the ${has} has an output head of its own and the ${hasNot} shares its embedding's`,
-    );
-  }
-  if (tuned.config.vocabSize < base.config.vocabSize) {
-    throw new CannotCompress(
-      tuned,
-      base,
-      `it has ${tuned.config.vocabSize} vocabulary rows and the base ${base.config.vocabSize}; more are possible, fewer are not`,
-    );
-  }
+/** In what two checkpoints are of other shapes, as a clause; undefined where every parameter of `tuned` has one of `base` to differ from. */
+export function structuralDifference(base: ModelConfig, tuned: ModelConfig): string | undefined {
+  const field = structure.find((field) => base[field] !== tuned[field]);
+  return field && `its ${field} is ${tuned[field]}, the base's is ${base[field]}`;
+}
+
+/** A base and a fine-tune of it. */
+export interface CheckpointPair {
+  readonly base: Checkpoint;
+  readonly tuned: Checkpoint;
+}
+
+/**
+ * Both as they are compared, tensor by tensor: with an output head of its own in both where one of them has one, and in the base
+ * no words that the fine-tune lacks. The fine-tune may have words beyond the base's.
+ */
+export function comparable({ base, tuned }: CheckpointPair): CheckpointPair {
+  const tiedEmbeddings = base.config.tiedEmbeddings && tuned.config.tiedEmbeddings;
+  const vocabSize = Math.min(base.config.vocabSize, tuned.config.vocabSize);
+  return {
+    base: withVocabulary(base, { tiedEmbeddings, vocabSize }),
+    tuned: withVocabulary(tuned, { tiedEmbeddings, vocabSize: tuned.config.vocabSize }),
+  };
 }
 
 /** Does something with a tensor; of an error says which tensor it was. */

@@ -15,11 +15,12 @@ import { Device } from "../ggml/index.js";
 import { sha256 } from "../util/index.js";
 import type { Allocation } from "./allocation.js";
 import type { Calibration, DeltaCodec } from "./codec.js";
-import { CannotCompress, checkCompatible } from "./compatibility.js";
+import { CannotCompress, comparable } from "./compatibility.js";
 import { Compression } from "./compression.js";
 import { type DistillationOptions, distillTensors } from "./distilled.js";
 import { EncoderPool } from "./encoder-pool.js";
 import { finishTensors } from "./finishing.js";
+import { checkKinship } from "./kinship.js";
 import { type Progress, ProgressMeter } from "./progress-meter.js";
 import { type DeltaReport, reportOf } from "./report.js";
 import { Workspace } from "./workspace.js";
@@ -36,6 +37,8 @@ export interface CompressOptions {
   readonly calibration?: readonly CalibrationSequence[];
   /** Train the scales of what was compressed, and norms and biases, end to end. */
   readonly distillation?: DistillationOptions;
+  /** Compress also what seems to be no fine-tune of the base at all. */
+  readonly force?: boolean;
   /** The folder to be made. */
   readonly out: string;
   /** Threads that encode. Default: one a core. */
@@ -49,15 +52,18 @@ export interface CompressOptions {
  * tensor of each checkpoint for every thread; with a calibration also two layers' weights and the hidden states of its text.
  *
  * @throws {CannotCompress} if the two do not fit each other, or a value cannot be encoded; names the tensor then
+ * @throws {WrongBase} if their weights have nothing in common, unless `force` is set
  * @throws {InvalidRequest} if there is a calibration or a distillation, and a codec without planes that it could better
  * @throws {AlreadyExists} if there is something at `out`
  * @throws the signal's reason when it is aborted. What was done until then, or until the process was killed, lies in `OUT.partial`, from
  *   where the same call goes on; after any other failure nothing stays
  */
-export async function compressDelta(options: CompressOptions): Promise<DeltaReport> {
-  const { base, tuned, codec, out, signal = new AbortController().signal } = options;
-  checkCompatible(base, tuned);
-  checkHasUse(options);
+export async function compressDelta(given: CompressOptions): Promise<DeltaReport> {
+  const { codec, out, signal = new AbortController().signal } = given;
+  checkHasUse(given);
+  await checkKinship(given, given.force === true);
+  const options = { ...given, ...comparable(given) };
+  const { base, tuned } = options;
   await writeFolder(out, async (folder) => {
     const source = { name: base.name, fingerprint: await base.fingerprint() };
     await using workspace = await Workspace.open(`${out}.partial`, await describeWork(options));
@@ -65,9 +71,10 @@ export async function compressDelta(options: CompressOptions): Promise<DeltaRepo
       const compressed = await compressTensors(options, workspace, signal);
       const withoutPlanes = makesNoPlanes(codec);
       const exact = options.exact === true || withoutPlanes;
-      const finishing = { base, tuned, workspace, exact, withoutPlanes, threads: options.threads, signal };
+      const own = new Set(given.tuned.tensors.keys());
+      const finishing = { base, tuned, workspace, exact, own, withoutPlanes, threads: options.threads, signal };
       const tensors = await finishTensors(compressed, finishing);
-      const original = exact ? await readOriginalFile(tuned) : undefined;
+      const original = exact ? await readOriginalFile(given.tuned) : undefined;
       await writeDelta(folder, {
         codec: { name: codec.name, options: howMade(options) },
         base: source,

@@ -26,6 +26,8 @@ export interface Finishing {
   readonly workspace: Workspace;
   /** Whether to add what restores the fine-tune bit for bit. */
   readonly exact: boolean;
+  /** Tensors that the fine-tune has by itself. Another is there to be served, and is not restored. */
+  readonly own: ReadonlySet<string>;
   /** Whether exact layers are all that matrices change by. */
   readonly withoutPlanes: boolean;
   /** Default: one a core. */
@@ -62,8 +64,9 @@ export async function finishTensors(
   return new Map([...tensors.keys()].map((name) => [name, finished.get(name)!]));
 }
 
-async function finish(tensor: DeltaTensor, finishing: Finishing, thread: ExactThread | null): Promise<DeltaTensor> {
-  const { workspace } = finishing;
+async function finish(tensor: DeltaTensor, finishing: Finishing, lane: ExactThread | null): Promise<DeltaTensor> {
+  const { workspace, own, withoutPlanes } = finishing;
+  const thread = own.has(tensor.name) || withoutPlanes ? lane : null;
   if (tensor.kind !== "planes") return thread ? makeExact(tensor, [], finishing, thread) : tensor;
   const { name, planeDType, factors } = tensor;
   assert(!thread || factors.length === 0, `${name} has factors, whose sums no reference has`);

@@ -13,6 +13,7 @@ export { CannotCompress } from "./compatibility.js";
 export { type CompressOptions, compressDelta } from "./compress.js";
 export { addEncoded } from "./decoded.js";
 export type { DistillationOptions } from "./distilled.js";
+export { WrongBase } from "./kinship.js";
 export { addPlane, decodePlane } from "./planes.js";
 export type { Progress } from "./progress-meter.js";
 export { type DeltaReport, printReport, type ReportLine, reportOf } from "./report.js";

@@ -1,4 +1,4 @@
-import { elementCount, type ModelConfig, tensorBytes } from "../core/index.js";
+import { elementCount, ownHeadName, tensorBytes } from "../core/index.js";
 import {
   blobsOf,
   type DeltaArtifact,
@@ -44,18 +44,21 @@ export interface DeltaReport {
 /** What a report looks at of an artifact. */
 export type ReportedDelta = Pick<DeltaArtifact, "name" | "codec" | "base" | "config" | "tensors">;
 
-export function reportOf({ name, codec, base, config, tensors }: ReportedDelta): DeltaReport {
+export function reportOf(delta: ReportedDelta): DeltaReport {
+  const { name, codec, base, config, tensors } = delta;
   const all = [...tensors.values()];
   const layered = all.filter(({ name }) => layerOf(name) !== null);
+  // A tied fine-tune has no head beside its embedding, even where its delta has one.
+  const own = all.filter(({ name }) => !(config.tiedEmbeddings && name === ownHeadName));
   return {
     name,
     codec,
     base,
-    tunedBytes: all.reduce((sum, { dtype, shape }) => sum + tensorBytes(dtype, shape), 0),
-    tensors: all.map((tensor) => lineOf(tensor.name, [tensor], config)),
-    groups: linesBy(all, config, ({ name }) => name.replace(/\.layers\.\d+\./, ".layers.*.")),
-    layers: linesBy(layered, config, ({ name }) => layerOf(name)!),
-    total: lineOf("total", all, config),
+    tunedBytes: own.reduce((sum, { dtype, shape }) => sum + tensorBytes(dtype, shape), 0),
+    tensors: all.map((tensor) => lineOf(tensor.name, [tensor], delta)),
+    groups: linesBy(all, delta, ({ name }) => name.replace(/\.layers\.\d+\./, ".layers.*.")),
+    layers: linesBy(layered, delta, ({ name }) => layerOf(name)!),
+    total: lineOf("total", all, delta),
   };
 }
 
@@ -77,12 +80,12 @@ export function printReport(report: DeltaReport, { tensors }: { tensors: boolean
 /** A line for each name that tensors have in common, in the order in which they first come. */
 function linesBy(
   tensors: readonly DeltaTensor[],
-  config: ModelConfig,
+  delta: ReportedDelta,
   nameOf: (tensor: DeltaTensor) => string,
 ): ReportLine[] {
   const groups = new Map<string, DeltaTensor[]>();
   for (const tensor of tensors) groups.set(nameOf(tensor), [...(groups.get(nameOf(tensor)) ?? []), tensor]);
-  return [...groups].map(([name, group]) => lineOf(name, group, config));
+  return [...groups].map(([name, group]) => lineOf(name, group, delta));
 }
 
 /** Where a parameter is in its model; null for the final norm, which is in no layer. */
@@ -92,7 +95,7 @@ function layerOf(name: string): string | null {
   return /\.layers\.(\d+)\./.exec(name)?.[1] ?? null;
 }
 
-function lineOf(name: string, tensors: readonly DeltaTensor[], config: ModelConfig): ReportLine {
+function lineOf(name: string, tensors: readonly DeltaTensor[], delta: ReportedDelta): ReportLine {
   let parameters = 0;
   let diskBytes = 0;
   let squaredNorm = 0;
@@ -109,7 +112,7 @@ function lineOf(name: string, tensors: readonly DeltaTensor[], config: ModelConf
     form: [...new Set(tensors.map(formOf))].join(", "),
     parameters,
     diskBytes,
-    residentBytes: residentBytes(config, tensors),
+    residentBytes: residentBytes(delta, tensors),
     bitsPerWeight: (diskBytes * 8) / parameters,
     relativeError: squaredNorm === 0 ? 0 : Math.sqrt(squaredError / squaredNorm),
   };

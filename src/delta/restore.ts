@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { writeFile } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
-import { InvalidFile, KindredError, tensorBytes } from "../core/index.js";
+import { InvalidFile, KindredError, parametersOf, tensorBytes } from "../core/index.js";
 import {
   type Checkpoint,
   checkBase,
@@ -73,13 +73,15 @@ const storedAs: Readonly<Record<FloatDType, SafetensorsDType>> = { f32: "F32", f
  * @throws the signal's reason when it is aborted; nothing stays at `out` then, as after any other failure
  */
 export async function restoreCheckpoint(options: RestoreOptions): Promise<Restored> {
-  const { base, delta, out, signal = new AbortController().signal } = options;
-  await checkBase(delta, base);
-  const all = [...delta.tensors.values()];
+  const { delta, out, signal = new AbortController().signal } = options;
+  const base = await checkBase(delta, options.base);
+  // Without a head that is there for the base's sake only, while the fine-tune's is its embedding.
+  const own = new Map(parametersOf(delta.config).map(({ name }) => [name, delta.tensors.get(name)!]));
+  const all = [...own.values()];
   const exact = options.exact === true || all.some(({ kind }) => kind === "exact");
   if (exact && !all.every((tensor) => tensor.kind === "absolute" || tensor.exact)) throw new NotExact(delta);
   const original = exact ? delta.original : undefined;
-  const tensors = original ? await inOriginalOrder(delta.path, original, delta.tensors) : all;
+  const tensors = original ? await inOriginalOrder(delta.path, original, own) : all;
   const sizes = tensors.map(({ name, dtype, shape }) => ({ name, byteLength: tensorBytes(dtype, shape) }));
   const progress = new ProgressMeter(sizes, options.onProgress);
 

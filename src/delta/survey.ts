@@ -7,9 +7,10 @@ import { readValues } from "../model/index.js";
 import { assert } from "../util/index.js";
 import type { DeltaCodec } from "./codec.js";
 import { createCodec } from "./codecs.js";
-import { checkCompatible, namingTensor } from "./compatibility.js";
+import { comparable, namingTensor } from "./compatibility.js";
 import { isUnchanged } from "./difference.js";
 import { EncoderPool } from "./encoder-pool.js";
+import { checkKinship } from "./kinship.js";
 import { chooseRows } from "./row-sample.js";
 
 /** A form that a matrix may take. */
@@ -40,6 +41,8 @@ export interface SurveyOptions {
   readonly tuned: Checkpoint;
   /** Text that the variant will see, by kind; each kind counts the same. */
   readonly texts: readonly (readonly SurveyText[])[];
+  /** Look also at what seems to be no fine-tune of the base at all. */
+  readonly force?: boolean;
   readonly threads: number;
   readonly signal: AbortSignal;
   /** Told the part that is done, up to 1. */
@@ -66,11 +69,14 @@ const sensitivityShare = 0.3;
  * diverges by in the end, by about the same factor for all forms.
  *
  * @throws {CannotCompress} if the two do not fit each other, or a value cannot be encoded; names the tensor then
+ * @throws {WrongBase} if their weights have nothing in common, unless `force` is set
  * @throws the signal's reason when it is aborted
  */
-export async function surveyForms(options: SurveyOptions): Promise<Survey> {
-  const { base, tuned, threads, signal, onProgress } = options;
-  checkCompatible(base, tuned);
+export async function surveyForms(given: SurveyOptions): Promise<Survey> {
+  const { threads, signal, onProgress } = given;
+  await checkKinship(given, given.force === true);
+  const options = { ...given, ...comparable(given) };
+  const { tuned } = options;
   const texts = options.texts.map(thinnedOut);
   const { layers, tiedEmbeddings } = tuned.config;
   const sensitivities: Sensitivity[] = [];

@@ -7,8 +7,8 @@ export interface ResidentVariant {
   readonly index: number;
   /** Its slot of each class, by the class's id. */
   readonly slots: ReadonlyMap<string, number>;
-  /** Vocabulary rows beyond the base's. */
-  readonly extraRows: number;
+  /** Rows of its vocabulary. */
+  readonly vocabSize: number;
 }
 
 /** Rows side by side that have parts of one class, and the slot of each. */
@@ -103,7 +103,7 @@ export function layoutBatch(plan: StepPlan, context: BatchContext): Batch {
     outputRows: Int32Array.from(outputIndexes),
     outputRuns: runsOf(outputRows),
     outputVectorRows: vectorRowsOf(outputRows),
-    extraOutput: outputRows.some((row) => row.resident?.extraRows)
+    extraOutput: outputRows.some(({ resident }) => resident && resident.vocabSize > vocabSize)
       ? Int32Array.from(outputRows.flatMap((row) => row.resident?.index ?? []))
       : undefined,
   };

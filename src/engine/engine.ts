@@ -190,7 +190,7 @@ export class Engine implements Disposable {
 
   #resident(variant: string): ResidentVariant | undefined {
     const placement = this.#isReady(variant) ? this.#residency.find(variant) : undefined;
-    return placement && { ...placement, extraRows: this.#variants.get(variant)!.extraRows };
+    return placement && { ...placement, vocabSize: this.#variants.get(variant)!.vocabSize };
   }
 
   /** Begins to load a variant if there is room for it now; the plan asks again as long as it is wanted. */

@@ -7,7 +7,7 @@ import type { ResidentVariant } from "./batch.js";
  * left of the step, all look over whole regions, and all are of a variant that has parts of every class and words of its own.
  */
 export function largestStep(
-  { cache, pools }: DecoderState,
+  { cache, pools, weights }: DecoderState,
   stepTokens: number,
 ): { plan: StepPlan; resident: () => ResidentVariant | undefined } {
   const { contextLength, regions } = cache;
@@ -31,7 +31,7 @@ export function largestStep(
   const any: ResidentVariant | undefined = pools && {
     index: 0,
     slots: new Map([...pools.layout.classes.keys()].map((classId) => [classId, 0])),
-    extraRows: pools.layout.extraRows,
+    vocabSize: weights.config.vocabSize + pools.layout.extraRows,
   };
   return { plan: { spans, wanted: [] }, resident: () => any };
 }

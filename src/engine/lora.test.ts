@@ -116,7 +116,7 @@ test("adapters of several ranks and scales in one batch with the base are W + (a
       slots.set(id, used.get(id) ?? 0);
       used.set(id, slots.get(id)! + 1);
     }
-    const place = { index: residents.size, slots, extraRows: 0 };
+    const place = { index: residents.size, slots, vocabSize: variant.vocabSize };
     await loadVariant(variant, place, bench);
     residents.set(name, place);
     await variant.source[Symbol.asyncDispose]();

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { type SlotClass, slotClassId } from "../core/index.js";
+import { embeddingName, ownHeadName, type SlotClass, slotClassId } from "../core/index.js";
 import { Device } from "../ggml/index.js";
 import { DeltaPools } from "../model/index.js";
 import { capacityOf, poolLayout } from "./pool-layout.js";
@@ -18,7 +18,8 @@ const variant = (...parts: readonly (readonly [SlotClass, ...string[]])[]) => ({
   classes: new Map(
     parts.map(([slotClass, ...matrices]) => [slotClassId(slotClass), { slotClass, matrices: new Set(matrices) }]),
   ),
-  extraRows: 0,
+  vocabSize: config.vocabSize,
+  untied: false,
 });
 const layoutOf = (variants: readonly ReturnType<typeof variant>[], bytes = Number.POSITIVE_INFINITY) =>
   poolLayout(config, variants, bytes)!;
@@ -48,6 +49,21 @@ test("pools take the memory of their parts and no zeros for others", () => {
   assert.equal(large, (32 + 64) * 18);
   assert.equal(bytes(variant([first, q, up], [second, q])) - vectors, large + small);
   assert.equal(bytes(variant([lora, up])) - vectors, 2 * (8 * 32 + 64 * 8));
+});
+
+test("embedding and head that a variant untied have pools of their own, as many as there are such variants", () => {
+  using device = Device.open({ kind: "cpu", threads: 1 });
+  const apart: SlotClass = { ...first, untied: true };
+  const untied = { ...variant([first, q], [apart, embeddingName, ownHeadName]), untied: true };
+  const tied = variant([first, q, embeddingName]);
+  const layout = layoutOf([untied, tied, tied]);
+  assert.deepEqual(slots(layout), { "q1_0.1": 3, "q1_0.1 untied": 1 });
+  assert.deepEqual([layout.ownHeads, layoutOf([tied]).ownHeads], [true, false]);
+  using pools = new DeltaPools(device, config, layout);
+  const extentsOf = (part: ReturnType<typeof pools.part>) => part?.kind === "plane" && part.plane.extents;
+  assert.deepEqual(extentsOf(pools.headPart("q1_0.1")), [128, 96, 3, 1], "the embedding's");
+  assert.deepEqual(extentsOf(pools.headPart("q1_0.1 untied")), [128, 96, 1, 1]);
+  assert.equal(pools.part(ownHeadName, "q1_0.1"), undefined);
 });
 
 test("short memory is divided in the proportion of use, and no class goes without", () => {

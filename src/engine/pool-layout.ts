@@ -10,7 +10,7 @@ import type { RegisteredVariant } from "./variants.js";
  */
 export function poolLayout(
   config: ModelConfig,
-  variants: readonly Pick<RegisteredVariant, "classes" | "extraRows">[],
+  variants: readonly Pick<RegisteredVariant, "classes" | "vocabSize" | "untied">[],
   budgetBytes: number,
 ): PoolLayout | undefined {
   if (variants.length === 0) return undefined;
@@ -24,7 +24,7 @@ export function poolLayout(
     }
   }
   const slotBytes = ({ slotClass, matrices }: { slotClass: SlotClass; matrices: ReadonlySet<string> }) =>
-    parametersOf(config)
+    parametersOf({ ...config, tiedEmbeddings: false })
       .filter(({ name }) => matrices.has(name))
       .flatMap((parameter) => slotMatrices(slotClass, parameter, config))
       .reduce((sum, matrix) => sum + slotMatrixBytes(matrix), 0);
@@ -40,7 +40,8 @@ export function poolLayout(
   return {
     classes,
     variants: Math.min(variants.length, Math.max(1, Math.floor(slotsTotal / Math.max(1, leanest)))),
-    extraRows: Math.max(...variants.map((variant) => variant.extraRows)),
+    extraRows: Math.max(0, ...variants.map(({ vocabSize }) => vocabSize - config.vocabSize)),
+    ownHeads: !config.tiedEmbeddings || variants.some(({ untied }) => untied),
   };
 }
 

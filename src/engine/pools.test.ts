@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { ModelConfig } from "../core/index.js";
+import type { Tensor } from "../ggml/index.js";
 import { uniformAt } from "../util/index.js";
 import { memoryCheckpoint, smallConfig } from "./random-model.test.kit.js";
 import { type RandomVariant, registered, tunedModel } from "./random-variant.test.kit.js";
@@ -114,6 +115,51 @@ for (const [name, fields] of Object.entries(configs)) {
   });
 }
 
+for (const tiedEmbeddings of [true, false]) {
+  const base = tiedEmbeddings ? "a tied base" : "an untied base";
+  test(`${base}: variants that untied their embeddings, of more words and fewer, among tied ones in one batch`, async () => {
+    const low = [{ dtype: "f32" as const, rank: 3 }];
+    const own = await openFamily(smallConfig({ tiedEmbeddings }), {
+      tied: exact(1, 1, 2),
+      untied: { ...exact(2, 1), untied: true },
+      fewer: exact(3, 2, -30),
+      "untied with factors": { ...exact(4, 0, 3, low), untied: true },
+      "untied with fewer": { ...exact(5, 2, -7, low), untied: true },
+      factors: exact(6, 0, -4, low),
+    });
+    using bench = own.bench;
+    const untied = [...bench.pools!.layout.classes.keys()].filter((id) => id.endsWith("untied"));
+    assert.deepEqual(untied.sort(), tiedEmbeddings ? ["f32.1 untied", "f32.2 untied", "f32x3 untied"] : []);
+    const mixed: [string | null, number][] = [
+      ["untied", 9],
+      ["tied", 11],
+      [null, 12],
+      ["fewer", 3],
+      ["untied with factors", 5],
+      ["factors", 6],
+      ["untied with fewer", 20],
+      [null, 1],
+      ["untied", 1],
+      ["tied", 1],
+    ];
+    assert.ok(largestError(own, mixed) < 1e-4);
+    assert.ok(largestError(own, mixed, 11) < 1e-4, "in chunks");
+    for (const request of mixed) assert.ok(largestError(own, [request]) < 1e-4, `${request} alone`);
+  });
+}
+
+test("a slot of a variant with fewer words holds nothing of the one before it", async () => {
+  const config = smallConfig();
+  const own = await openFamily(config, { clinc: exact(1, 1) });
+  using bench = own.bench;
+  await loadVariant(registered(config, own.base, exact(2, 1, -30)), own.resident("clinc")!, bench);
+  const { plane } = bench.pools!.part("model.embed_tokens.weight", "f32.1") as { plane: Tensor };
+  const values = new Float32Array(plane.elements);
+  plane.read(values);
+  assert.ok(values.subarray(0, 66 * 32).some((value) => value !== 0));
+  assert.ok(values.subarray(66 * 32).every((value) => value === 0));
+});
+
 test("planes and factors of several block types in one batch", async () => {
   const signs = (seed: number, planes: number, factors: Factors = []): RandomVariant => ({
     seed,
@@ -165,7 +211,10 @@ test("without its parts a variant is far from itself", async () => {
 
 test("pools change nothing for the base", async () => {
   const config = smallConfig();
-  const own = await openFamily(config, { clinc: exact(1, 1, 0, [{ dtype: "f32", rank: 4 }]) });
+  const own = await openFamily(config, {
+    clinc: exact(1, 1, 0, [{ dtype: "f32", rank: 4 }]),
+    untied: { ...exact(2, 1), untied: true },
+  });
   using withPools = own.bench;
   using without = await Workbench.open(memoryCheckpoint(config));
   const one = spec("a", [5, 9, 2, 70], { maxTokens: 8 });
@@ -205,7 +254,14 @@ test("random variants of a model whose sizes no block divides", async () => {
       const planes = pick(index + 100, 3);
       return [
         `v${index}`,
-        { seed: 10 * seed + index, dtype: "q1_0", planes, factors, extraRows: pick(index + 110, 3) },
+        {
+          seed: 10 * seed + index,
+          dtype: "q1_0",
+          planes,
+          factors,
+          extraRows: pick(index + 110, 5) - 2,
+          untied: pick(index + 120, 2) === 0,
+        },
       ];
     });
     const own = await openFamily(config, Object.fromEntries(variants));

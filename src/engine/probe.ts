@@ -96,7 +96,7 @@ export class Probe implements AsyncDisposable {
 
   /** Device memory that a variant takes while it is resident. */
   residentBytes(variant: string): number {
-    return residentBytes(this.#state.weights.config, this.#variant(variant).source.tensors.values());
+    return residentBytes(this.#variant(variant).source);
   }
 
   /** Begins a text; null reads as the base. One reading a variant at a time. */
@@ -156,7 +156,7 @@ export class Probe implements AsyncDisposable {
 
   #resident(name: string): ResidentVariant | undefined {
     const placement = this.#residency.find(name);
-    return placement && { ...placement, extraRows: this.#variant(name).extraRows };
+    return placement && { ...placement, vocabSize: this.#variant(name).vocabSize };
   }
 }
 

@@ -1,11 +1,20 @@
 // Fine-tunes at random: as something to load into pools, and as whole weights for the reference decoder.
 
-import { type DType, dtypes, elementCount, type ModelConfig, type Parameter, parametersOf } from "../core/index.js";
+import {
+  type DType,
+  dtypes,
+  elementCount,
+  embeddingName,
+  type ModelConfig,
+  ownHeadName,
+  type Parameter,
+  parametersOf,
+} from "../core/index.js";
 import type { DeltaBlob, DeltaTensor, FactorDType, PlaneDType, VariantSource } from "../formats/index.js";
 import { fromFloat32, toFloat32 } from "../ggml/index.js";
 import { alignUp, uniformAt } from "../util/index.js";
 import type { WeightTable } from "./random-model.test.kit.js";
-import { classesOf, type RegisteredVariant } from "./variants.js";
+import { describeVariant, type RegisteredVariant } from "./variants.js";
 
 export interface RandomVariant {
   readonly seed: number;
@@ -14,8 +23,29 @@ export interface RandomVariant {
   readonly planes: number;
   /** Low-rank parts of every matrix but those whose name has `without` in it. */
   readonly factors?: readonly { readonly dtype: DType; readonly rank: number; readonly without?: string }[];
-  /** Words beyond the base's. */
+  /** Words beyond the base's; of the base's fewer where negative. */
   readonly extraRows: number;
+  /** It has an output head of its own, whatever the base has. */
+  readonly untied?: boolean;
+}
+
+/** The variant's blueprint. */
+const configOf = (base: ModelConfig, { extraRows, untied = false }: RandomVariant): ModelConfig => ({
+  ...base,
+  vocabSize: base.vocabSize + extraRows,
+  tiedEmbeddings: base.tiedEmbeddings && !untied,
+});
+
+/** The parameters of the base that a variant has, as far as it has them: fewer words where it has fewer. */
+function commonParameters(base: ModelConfig, variant: RandomVariant): Parameter[] {
+  const { vocabSize, tiedEmbeddings } = configOf(base, variant);
+  return parametersOf({ ...base, vocabSize: Math.min(vocabSize, base.vocabSize), tiedEmbeddings });
+}
+
+/** The base's values of one of these. */
+function baseValues(base: WeightTable, { name, shape }: Parameter): Float32Array {
+  const values = base.get(name) ?? base.get(name === ownHeadName ? embeddingName : name)!;
+  return values.subarray(0, elementCount(shape));
 }
 
 const noise = (count: number, seed: number, size: number) =>
@@ -74,26 +104,26 @@ const vectorOf = ({ seed }: RandomVariant, index: number, base: Float32Array) =>
   return base.map((value, at) => value + change[at]!);
 };
 const extraOf = ({ seed, extraRows }: RandomVariant, index: number, columns: number) =>
-  noise(extraRows * columns, seed * 1000 + 500 + index, 1);
+  noise(Math.max(0, extraRows) * columns, seed * 1000 + 500 + index, 1);
 const bytesOf = ({ buffer, byteOffset, byteLength }: Float32Array) => new Uint8Array(buffer, byteOffset, byteLength);
 
 /** The variant as an engine would have it from a file. Its dtypes may be others than files have. */
 export function registered(config: ModelConfig, base: WeightTable, variant: RandomVariant): RegisteredVariant {
   const bytes = new Map<string, Uint8Array>();
   const tensors = new Map(
-    parametersOf(config).map((parameter, index): [string, DeltaTensor] => {
+    commonParameters(config, variant).map((parameter, index): [string, DeltaTensor] => {
       const { name, kind, shape } = parameter;
       const keep = (ending: string, content: Uint8Array): DeltaBlob => {
         bytes.set(`${name}.${ending}`, content);
         return { name: `${name}.${ending}`, byteLength: content.length, sha256: null };
       };
       if (kind === "vector") {
-        const value = keep("value", bytesOf(vectorOf(variant, index, base.get(name)!)));
+        const value = keep("value", bytesOf(vectorOf(variant, index, baseValues(base, parameter))));
         return [name, { name, kind: "absolute", dtype: "f32", shape, value }];
       }
       const { blobs, factors } = partsOf(variant, index, parameter);
       const part = (ending: string) => keep(ending, blobs.get(ending)!);
-      const count = kind === "linear" ? 0 : variant.extraRows;
+      const count = kind === "linear" ? 0 : Math.max(0, variant.extraRows);
       const extra = bytesOf(extraOf(variant, index, shape[1]!));
       const tensor: DeltaTensor = {
         name,
@@ -118,15 +148,14 @@ export function registered(config: ModelConfig, base: WeightTable, variant: Rand
   const source: VariantSource = {
     name: `random ${variant.seed}`,
     path: "memory",
-    config: { ...config, vocabSize: config.vocabSize + variant.extraRows },
+    config: configOf(config, variant),
     configJson: {},
     text: {},
     tensors,
     readBlob: async ({ name }, into) => into.set(bytes.get(name)!),
     [Symbol.asyncDispose]: async () => {},
   };
-  const classes = classesOf(tensors.values());
-  return { name: source.name, source, classes, needs: new Set(classes.keys()), extraRows: variant.extraRows };
+  return describeVariant(source.name, source, config);
 }
 
 /** The fine-tune as a model of its own. */
@@ -135,15 +164,13 @@ export function tunedModel(
   base: WeightTable,
   variant: RandomVariant,
 ): { config: ModelConfig; weights: WeightTable } {
-  const weights = parametersOf(config).map((parameter, index): [string, Float32Array] => {
+  const weights = commonParameters(config, variant).map((parameter, index): [string, Float32Array] => {
     const { name, kind, shape } = parameter;
-    const own = base.get(name)!;
+    const own = baseValues(base, parameter);
     if (kind === "vector") return [name, vectorOf(variant, index, own)];
     const { difference } = partsOf(variant, index, parameter);
-    const sum = new Float32Array(elementCount(shape) + (kind === "linear" ? 0 : variant.extraRows * shape[1]!));
-    for (let at = 0; at < own.length; at++) sum[at] = own[at]! + difference[at]!;
-    if (kind !== "linear") sum.set(extraOf(variant, index, shape[1]!), own.length);
-    return [name, sum];
+    const extra = kind === "linear" ? [] : extraOf(variant, index, shape[1]!);
+    return [name, Float32Array.from([...own.map((value, at) => value + difference[at]!), ...extra])];
   });
-  return { config: { ...config, vocabSize: config.vocabSize + variant.extraRows }, weights: new Map(weights) };
+  return { config: configOf(config, variant), weights: new Map(weights) };
 }

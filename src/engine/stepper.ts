@@ -72,8 +72,10 @@ export class Stepper implements Disposable {
     const values = readInto(this.#logits.subarray(0, elements), outputs.logits);
     const extra = outputs.extraLogits && readInto(new Float32Array(outputs.extraLogits.elements), outputs.extraLogits);
     const logits = batch.outputs.map(({ sequence }, row) => {
-      const own = values.subarray(row * vocabSize, (row + 1) * vocabSize);
-      const more = sequence.variant === null ? 0 : (resident(sequence.variant)?.extraRows ?? 0);
+      const words = sequence.variant === null ? vocabSize : (resident(sequence.variant)?.vocabSize ?? vocabSize);
+      // What the base has beyond a variant's vocabulary is nothing that the variant says.
+      const own = values.subarray(row * vocabSize, row * vocabSize + Math.min(words, vocabSize));
+      const more = words - vocabSize;
       return extra && more > 0 ? joined(own, extra.subarray(row * extraRows, row * extraRows + more)) : own;
     });
     return { batch, logits };

@@ -43,7 +43,7 @@ export async function openFamily(
       slots.set(id, free.get(id)! - 1);
       free.set(id, slots.get(id)!);
     }
-    const place = { index: own.size - 1 - residents.size, slots, extraRows: variant.extraRows };
+    const place = { index: own.size - 1 - residents.size, slots, vocabSize: variant.vocabSize };
     await loadVariant(variant, place, bench);
     residents.set(name, place);
   }

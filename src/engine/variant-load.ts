@@ -1,4 +1,4 @@
-import { type DType, dtypes, parametersOf, type SlotClass } from "../core/index.js";
+import { type DType, dtypes, embeddingName, ownHeadName, parametersOf, type SlotClass } from "../core/index.js";
 import type { DeltaBlob, DeltaTensor, PlanesTensor, VariantSource } from "../formats/index.js";
 import { fromFloat32, type Tensor, toFloat32 } from "../ggml/index.js";
 import type { DecoderState, Part } from "../model/index.js";
@@ -20,8 +20,10 @@ export async function loadVariant(
 ): Promise<number> {
   assert(pools, "a variant is loaded into an engine without pools");
   const blobs = new BlobReader(source, pools.isHost);
-  for (const { name, kind } of parametersOf(weights.config)) {
-    const tensor = source.tensors.get(name);
+  for (const { name, kind } of parametersOf({ ...weights.config, tiedEmbeddings: !pools.layout.ownHeads })) {
+    // A head that is the embedding has its extra rows in both pools, and no other parts of its own.
+    const isTiedHead = name === ownHeadName && !source.tensors.has(name);
+    const tensor = source.tensors.get(isTiedHead ? embeddingName : name);
     assert(tensor, `variant ${source.path} was opened without ${name}`);
     if (kind === "vector") {
       const values = await vectorOf(tensor, blobs, weights.get(name));
@@ -61,11 +63,14 @@ class BlobReader {
     return bytes;
   }
 
-  /** Reads a blob, which is as long as a slot, to where it lies in a pool. */
+  /** Reads a blob to where it lies in a pool. It has the rows of a slot, or fewer words, which are followed by zeros. */
   async readInto(slot: number, pool: Tensor, blob: DeltaBlob): Promise<void> {
-    const offset = slot * blob.byteLength;
-    if (this.#isHost) return this.#read(blob, pool.hostBytes(offset, blob.byteLength));
-    pool.write(await this.read(blob), offset);
+    const slotBytes = pool.byteLength / pool.extents[2];
+    const offset = slot * slotBytes;
+    if (this.#isHost) await this.#read(blob, pool.hostBytes(offset, blob.byteLength));
+    else pool.write(await this.read(blob), offset);
+    const missing = slotBytes - blob.byteLength;
+    if (missing > 0) pool.write(new Uint8Array(missing), offset + blob.byteLength);
   }
 
   async #read(blob: DeltaBlob, into: Uint8Array): Promise<void> {

@@ -1,5 +1,13 @@
-import { errorToData, KindredError, type ModelConfig, type SlotClass, slotClassId } from "../core/index.js";
-import { type Checkpoint, type DeltaTensor, openVariant, slotClassesOf, type VariantSource } from "../formats/index.js";
+import {
+  embeddingName,
+  errorToData,
+  KindredError,
+  type ModelConfig,
+  ownHeadName,
+  type SlotClass,
+  slotClassId,
+} from "../core/index.js";
+import { type Checkpoint, openVariant, slotClassesOf, type VariantSource } from "../formats/index.js";
 import type { SlotNeeds } from "../storage/index.js";
 import type { EngineInfo, EngineOptions } from "./messages.js";
 
@@ -11,11 +19,13 @@ export interface RegisteredVariant {
   readonly classes: ReadonlyMap<string, { readonly slotClass: SlotClass; readonly matrices: ReadonlySet<string> }>;
   /** The ids of these classes: it needs a slot of each. */
   readonly needs: SlotNeeds;
-  /** Vocabulary rows beyond the base's. */
-  readonly extraRows: number;
+  /** Rows of its vocabulary, which may be more or fewer than the base's. */
+  readonly vocabSize: number;
+  /** It has an output head of its own, and the base has not. */
+  readonly untied: boolean;
 }
 
-/** A variant whose blueprint differs from the base's in more than vocabulary: they cannot share a forward pass. */
+/** A variant whose blueprint differs from the base's in more than embedding and output head: they cannot share a forward pass. */
 export class BlueprintMismatch extends KindredError {
   constructor(variant: string, field: string, own: unknown, base: unknown) {
     super(
@@ -70,17 +80,23 @@ export async function registerVariant(name: string, path: string, base: Checkpoi
     await source[Symbol.asyncDispose]();
     throw error;
   }
-  const extraRows = source.config.vocabSize - base.config.vocabSize;
-  const classes = classesOf(source.tensors.values());
-  return { name, source, classes, needs: new Set(classes.keys()), extraRows };
+  return describeVariant(name, source, base.config);
 }
 
-/** See {@link RegisteredVariant}. */
-export function classesOf(tensors: Iterable<DeltaTensor>): RegisteredVariant["classes"] {
+/** What an open variant takes on a base of this blueprint. */
+export function describeVariant(name: string, source: VariantSource, base: ModelConfig): RegisteredVariant {
+  const untied = base.tiedEmbeddings && source.tensors.has(ownHeadName);
+  const classes = classesOf(source, untied);
+  return { name, source, classes, needs: new Set(classes.keys()), vocabSize: source.config.vocabSize, untied };
+}
+
+function classesOf({ tensors }: VariantSource, untied: boolean): RegisteredVariant["classes"] {
   const classes = new Map<string, { slotClass: SlotClass; matrices: Set<string> }>();
-  for (const tensor of tensors) {
+  for (const tensor of tensors.values()) {
     if (tensor.kind !== "planes") continue;
-    for (const slotClass of slotClassesOf(tensor)) {
+    const isApart = untied && (tensor.name === embeddingName || tensor.name === ownHeadName);
+    for (const plain of slotClassesOf(tensor)) {
+      const slotClass: SlotClass = isApart ? { ...plain, untied: true } : plain;
       const id = slotClassId(slotClass);
       const known = classes.get(id) ?? { slotClass, matrices: new Set() };
       known.matrices.add(tensor.name);
@@ -92,10 +108,9 @@ export function classesOf(tensors: Iterable<DeltaTensor>): RegisteredVariant["cl
 
 function checkBlueprint(name: string, own: ModelConfig, base: ModelConfig): void {
   for (const field of Object.keys(base) as (keyof ModelConfig)[]) {
-    // A longer context is a promise about positions, not a different pass; more vocabulary has pools of its own.
-    if (field === "contextLength" || field === "vocabSize") continue;
+    // A longer context is a promise about positions, not a different pass; words and heads of its own have pools.
+    if (field === "contextLength" || field === "vocabSize" || field === "tiedEmbeddings") continue;
     if (JSON.stringify(own[field]) !== JSON.stringify(base[field]))
       throw new BlueprintMismatch(name, field, own[field], base[field]);
   }
-  if (own.vocabSize < base.vocabSize) throw new BlueprintMismatch(name, "vocab_size", own.vocabSize, base.vocabSize);
 }

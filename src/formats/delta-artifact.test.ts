@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { readFile, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
-import { BaseMismatch, InvalidFile, KindredError, parametersOf } from "../core/index.js";
+import { BaseMismatch, InvalidFile, KindredError, ownHeadName, parametersOf } from "../core/index.js";
 import { uniformAt } from "../util/index.js";
 import { FileSource } from "./byte-source.js";
 import { checkBase, type DeltaArtifact, type DeltaContents, openDelta, writeDelta } from "./delta-artifact.js";
@@ -282,6 +282,42 @@ test("an untied head has as many extra rows as the embedding", async (t) => {
   };
   const folder = await writeArtifact(t, [...exampleTensors(), lmHead], config);
   await assert.rejects(openDelta(folder), /"lm_head.weight" has 0 extra rows, the embedding has 2/);
+});
+
+test("a head is listed unless variant and base are both tied", async (t) => {
+  const head: DeltaTensor = { ...exampleTensors()[0]!, name: ownHeadName, kind: "unchanged", extraRows: null };
+  const tensors = exampleTensors().map((tensor) => {
+    return tensor.name === embedding ? { ...unchanged(tensor), shape: [24, 8], extraRows: null } : tensor;
+  });
+  const problems: string[] = [];
+  for (const isListed of [true, false]) {
+    for (const tied of [true, false]) {
+      const path = await temporaryFolder(t);
+      await writeTinyFolder(path, tinyConfig({ tie_word_embeddings: tied }));
+      await using base = await openCheckpoint(path);
+      const origin = { name: "tiny", fingerprint: await base.fingerprint() };
+      const all = isListed ? [...tensors, { ...head, shape: [24, 8] }] : tensors;
+      await using delta = await openDelta(await writeArtifact(t, all, tinyConfig(), origin));
+      const view = await checkBase(delta, base).catch(({ message }: Error) => {
+        problems.push(/ it (.*), and/.exec(message)![1]!);
+      });
+      if (view) assert.equal(view.tensors.has(ownHeadName), isListed);
+    }
+  }
+  assert.deepEqual(problems, [`has a tensor "${ownHeadName}"`, `lacks a tensor "${ownHeadName}"`]);
+});
+
+test("a variant of fewer words changes as many of the base's", async (t) => {
+  const path = await temporaryFolder(t);
+  await writeTinyFolder(path);
+  await using base = await openCheckpoint(path);
+  const origin = { name: "tiny", fingerprint: await base.fingerprint() };
+  const tensors = exampleTensors().map((tensor) => {
+    return tensor.name === embedding ? { ...unchanged(tensor), shape: [20, 8], extraRows: null } : tensor;
+  });
+  await using delta = await openDelta(await writeArtifact(t, tensors, tinyConfig({ vocab_size: 20 }), origin));
+  const view = await checkBase(delta, base);
+  assert.deepEqual(view.tensors.get(embedding)!.shape, [20, 8]);
 });
 
 test("a blob that is missing, added or of another size is refused by name", async (t) => {

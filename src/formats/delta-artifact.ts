@@ -18,12 +18,12 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { isDeepStrictEqual } from "node:util";
-import { BaseMismatch, InvalidFile, type ModelConfig } from "../core/index.js";
+import { BaseMismatch, InvalidFile, type ModelConfig, ownHeadName } from "../core/index.js";
 import { CorruptCode } from "../entropy/index.js";
 import { alignUp, assert, sha256 } from "../util/index.js";
 import { FileSource } from "./byte-source.js";
 import type { Checkpoint } from "./checkpoint.js";
-import { checkDeltaTensors } from "./delta-check.js";
+import { checkDeltaTensors, deltaConfig } from "./delta-check.js";
 import { type DeltaManifest, type OriginalFile, parseManifest, printManifest, totalsOf } from "./delta-manifest.js";
 import { baseShape, blobsInOrder, type DeltaBlob, type DeltaTensor, storedBytes } from "./delta-tensor.js";
 import { readTextIfPresent } from "./json-file.js";
@@ -33,6 +33,7 @@ import { readSafetensorsHeader, type SafetensorsEntry } from "./safetensors.js";
 import { writeSafetensors } from "./safetensors-writer.js";
 import { parseObject, parseText, printJson, printText, type TextOverrides, textFileNames } from "./text-files.js";
 import type { VariantSource } from "./variant-source.js";
+import { withVocabulary } from "./vocabulary-view.js";
 
 const ALIGNMENT = 64;
 /** The file by which a delta artifact is known. */
@@ -146,24 +147,34 @@ export async function openDelta(path: string): Promise<DeltaArtifact> {
 /**
  * Makes sure that `artifact` can be applied to `base`. Reads all of `base` the first time.
  *
+ * @returns the base as the artifact's tensors change it: without the words that the variant lacks, and with an output head of its
+ *   own where the artifact has one for it
  * @throws {BaseMismatch} if it was made against another
  * @throws {InvalidFile} if it was made against this one, by its own account, but does not fit
  */
-export async function checkBase(artifact: DeltaArtifact, base: Checkpoint): Promise<void> {
+export async function checkBase(artifact: DeltaArtifact, base: Checkpoint): Promise<Checkpoint> {
   const fingerprint = await base.fingerprint();
   if (fingerprint !== artifact.base.fingerprint) {
     throw new BaseMismatch(artifact.name, artifact.base, { name: base.name, fingerprint });
   }
+  const manifestPath = join(artifact.path, deltaManifestFile);
+  const { tiedEmbeddings, vocabSize } = deltaConfig(artifact.config, artifact.tensors);
+  if (tiedEmbeddings !== (base.config.tiedEmbeddings && artifact.config.tiedEmbeddings)) {
+    const problem = `it ${tiedEmbeddings ? "lacks" : "has"} a tensor "${ownHeadName}", and one is there unless variant and base are both tied`;
+    throw new InvalidFile(manifestPath, problem, { details: { tensor: ownHeadName } });
+  }
+  const view = withVocabulary(base, { tiedEmbeddings, vocabSize: Math.min(vocabSize, base.config.vocabSize) });
   for (const tensor of artifact.tensors.values()) {
     const expected = tensor.kind === "absolute" ? tensor.shape : baseShape(tensor);
-    const found = base.tensors.get(tensor.name)?.shape ?? [];
+    const found = view.tensors.get(tensor.name)?.shape ?? [];
     if (isDeepStrictEqual(expected, found)) continue;
     throw new InvalidFile(
-      join(artifact.path, deltaManifestFile),
+      manifestPath,
       `tensor "${tensor.name}" changes a [${expected.join(", ")}], the base's is [${found.join(", ")}]`,
       { details: { tensor: tensor.name } },
     );
   }
+  return view;
 }
 
 /** What {@link writeDelta} writes. */

@@ -1,5 +1,13 @@
-import { InvalidFile, type ModelConfig, type Parameter, parametersOf } from "../core/index.js";
+import { InvalidFile, type ModelConfig, ownHeadName, type Parameter, parametersOf } from "../core/index.js";
 import type { DeltaTensor } from "./delta-tensor.js";
+
+/**
+ * A variant's blueprint as its delta has it: with an output head of its own where one is listed, though the variant's may be its
+ * embedding. That is so over a base whose head is not.
+ */
+export function deltaConfig(config: ModelConfig, tensors: ReadonlyMap<string, DeltaTensor>): ModelConfig {
+  return tensors.has(ownHeadName) ? { ...config, tiedEmbeddings: false } : config;
+}
 
 /**
  * Holds the tensors of a delta against the configuration of its variant: each parameter is there, in order, with its
@@ -9,7 +17,7 @@ import type { DeltaTensor } from "./delta-tensor.js";
  */
 export function checkDeltaTensors(path: string, config: ModelConfig, tensors: ReadonlyMap<string, DeltaTensor>): void {
   const names = [...tensors.keys()];
-  const parameters = parametersOf(config);
+  const parameters = parametersOf(deltaConfig(config, tensors));
   let extraRows: number | undefined;
   for (const [index, parameter] of parameters.entries()) {
     const tensor = tensors.get(parameter.name);

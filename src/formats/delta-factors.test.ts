@@ -144,5 +144,5 @@ test("resident bytes are the sum over a variant's parts, and vectors in single p
   // A tied embedding has `down` as it is for the output head, and transposed in half precision for its rows.
   const ofEmbedding = 32 * 18 + 24 * 18 + 8 * 32 * 2 + (3 * 8 * 2 + 24 * 3 * 2 + 8 * 3 * 2);
   assert.equal(config.tiedEmbeddings, true);
-  assert.equal(residentBytes(config, exampleTensors().values()), vectors + ofQueries + ofKeys + ofEmbedding);
+  assert.equal(residentBytes({ config, tensors: exampleTensors() }), vectors + ofQueries + ofKeys + ofEmbedding);
 });

@@ -6,7 +6,7 @@
 //   tokenizer.json, tokenizer_config.json, chat_template.jinja, generation_config.json   (text-assets.ts, all optional)
 
 import { basename, join, resolve } from "node:path";
-import { type DType, type ModelConfig, UnsupportedModel } from "../core/index.js";
+import { type DType, embeddingName, type ModelConfig, ownHeadName, UnsupportedModel } from "../core/index.js";
 import { assert } from "../util/index.js";
 import type { Checkpoint, StoredTensor, TextAssets } from "./checkpoint.js";
 import { computeFingerprint } from "./fingerprint.js";
@@ -23,9 +23,6 @@ const parameterTypes: Readonly<Partial<Record<SafetensorsDType, DType>>> = { F32
 
 /** Buffers that older versions of transformers saved beside the parameters; they follow from the configuration. */
 const derivedBuffer = /\.rotary_emb\.inv_freq$/;
-
-const embedding = "model.embed_tokens.weight";
-const head = "lm_head.weight";
 
 /** A {@link Checkpoint} in a Hugging Face folder, its weights in one safetensors file or in shards. */
 export class HuggingFaceCheckpoint implements Checkpoint {
@@ -102,12 +99,12 @@ function locateParameters(
   const locations = new Map<string, TypedLocation>();
   for (const [name, location] of stored) {
     if (derivedBuffer.test(name)) continue;
-    const isTiedHead = name === head && config.tiedEmbeddings;
-    if (isTiedHead && stored.has(embedding)) continue;
+    const isTiedHead = name === ownHeadName && config.tiedEmbeddings;
+    if (isTiedHead && stored.has(embeddingName)) continue;
     const parameterType = parameterTypes[location.dtype];
     if (!parameterType)
       throw new UnsupportedModel(path, `tensor "${name}" has dtype ${location.dtype}; floats are needed`);
-    locations.set(isTiedHead ? embedding : name, { ...location, parameterType });
+    locations.set(isTiedHead ? embeddingName : name, { ...location, parameterType });
   }
   return locations;
 }

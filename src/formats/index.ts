@@ -1,6 +1,7 @@
 export * from "./byte-source.js";
 export * from "./checkpoint.js";
 export * from "./delta-artifact.js";
+export { deltaConfig } from "./delta-check.js";
 export type { CodecOptions, OriginalFile } from "./delta-manifest.js";
 export * from "./delta-tensor.js";
 export * from "./folder-writer.js";
@@ -15,3 +16,4 @@ export * from "./safetensors.js";
 export * from "./safetensors-writer.js";
 export { differingText, printJson, printText, type TextOverrides } from "./text-files.js";
 export type { VariantSource } from "./variant-source.js";
+export { withVocabulary } from "./vocabulary-view.js";

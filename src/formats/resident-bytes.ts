@@ -1,6 +1,8 @@
-import { type ModelConfig, parametersOf, type SlotClass, slotMatrices, slotMatrixBytes } from "../core/index.js";
+import { parametersOf, type SlotClass, slotMatrices, slotMatrixBytes } from "../core/index.js";
 import { assert } from "../util/index.js";
+import { deltaConfig } from "./delta-check.js";
 import { baseShape, type DeltaTensor, type PlanesTensor } from "./delta-tensor.js";
+import type { VariantSource } from "./variant-source.js";
 
 /** The classes of a matrix's parts, planes first, each once. */
 export function slotClassesOf({ planeDType, planes, factors }: PlanesTensor): readonly SlotClass[] {
@@ -15,10 +17,13 @@ export function slotClassesOf({ planeDType, planes, factors }: PlanesTensor): re
  * extra vocabulary rows in single precision. More only where it has a class in common with variants that have it in other
  * matrices, for a slot goes through all matrices of its class.
  *
- * @param config the variant's
- * @param tensors all of it, or some
+ * @param tensors some of its tensors, instead of all
  */
-export function residentBytes(config: ModelConfig, tensors: Iterable<DeltaTensor>): number {
+export function residentBytes(
+  variant: Pick<VariantSource, "config" | "tensors">,
+  tensors: Iterable<DeltaTensor> = variant.tensors.values(),
+): number {
+  const config = deltaConfig(variant.config, variant.tensors);
   const kinds = new Map(parametersOf(config).map(({ name, kind }) => [name, kind]));
   let bytes = 0;
   for (const tensor of tensors) {

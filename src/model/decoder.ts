@@ -1,4 +1,4 @@
-import { embeddingName, headName, type ModelConfig } from "../core/index.js";
+import { embeddingName, headName, type ModelConfig, ownHeadName } from "../core/index.js";
 import type { Graph, Tensor } from "../ggml/index.js";
 import type { DeltaPools } from "./delta-pools.js";
 import type { KvCache } from "./kv-cache.js";
@@ -102,8 +102,13 @@ export function decode(g: Graph, state: DecoderState, step: StepInputs): StepOut
   }
 
   x = norm(x, vectorOf(weights, "model.norm.weight"));
-  const logits = project(x, { name: headName(config), weight: weights.get(headName(config)), bias: undefined }); // [vocabulary, m]
-  const extraPool = pools?.extraRows(headName(config));
+  const head: Linear = {
+    part: (own, classId) => own.headPart(classId),
+    weight: weights.get(headName(config)),
+    bias: undefined,
+  };
+  const logits = project(x, head); // [vocabulary, m]
+  const extraPool = pools?.extraRows(ownHeadName) ?? pools?.extraRows(embeddingName);
   const extraLogits =
     step.extraOutput && extraPool
       ? g.mulMatId(extraPool, g.rows(x, 0, step.extraOutput.extents[0]), step.extraOutput)
@@ -180,7 +185,7 @@ function layerOf(weights: Weights, index: number): Layer {
   const vector = (name: string) => vectorOf(weights, `${prefix}.${name}`);
   const optional = (name: string) => (weights.find(`${prefix}.${name}`) ? vector(name) : undefined);
   const matrix = (name: string): Linear => ({
-    name: `${prefix}.${name}.weight`,
+    part: (pools, classId) => pools.part(`${prefix}.${name}.weight`, classId),
     weight: weights.get(`${prefix}.${name}.weight`),
     bias: optional(`${name}.bias`),
   });

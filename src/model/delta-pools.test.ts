@@ -25,6 +25,7 @@ const layout: PoolLayout = {
   ]),
   variants: 4,
   extraRows: 5,
+  ownHeads: true,
 };
 
 function extentsOf(pools: DeltaPools, name: string, classId: string) {

@@ -1,4 +1,12 @@
-import { type ModelConfig, parametersOf, type SlotClass, type SlotMatrix, slotMatrices } from "../core/index.js";
+import {
+  embeddingName,
+  type ModelConfig,
+  ownHeadName,
+  parametersOf,
+  type SlotClass,
+  type SlotMatrix,
+  slotMatrices,
+} from "../core/index.js";
 import { Arena, type Device, type Tensor, type TensorSpec } from "../ggml/index.js";
 import type { Weights } from "./weights.js";
 
@@ -19,6 +27,8 @@ export interface PoolLayout {
   readonly variants: number;
   /** Vocabulary rows that variants may have beyond the base's. */
   readonly extraRows: number;
+  /** Whether some output head is not the embedding: the base's, or that of a variant. */
+  readonly ownHeads: boolean;
 }
 
 /** The pools of one class in one matrix; the last extent is the slots. `cols` and `rank` are filled up to whole blocks. */
@@ -41,7 +51,10 @@ export type Part =
  *   plane of one matrix         [in, out, slots]                       a variant has one slot a class, through all its matrices
  *   factors of one matrix       [in, rank, slots], [rank, out, slots]  likewise
  *   vectors of one name         [n, 1 + variants]                      row 0 is the base; norms and biases, f32
- *   extra vocabulary            [hidden, extraRows, variants]          f32, for the embedding and (untied) the output head
+ *   extra vocabulary            [hidden, extraRows, variants]          f32, for the embedding and for output heads of their own
+ *
+ * Over a base that is its own output head, classes that are `untied` have pools for both matrices; in the others the embedding's serve
+ * as the head's.
  *
  * Where a variant lacks a part that its class has in a matrix, the slot holds zeros, which every block type decodes to zero weights.
  */
@@ -50,11 +63,13 @@ export class DeltaPools implements Disposable {
   readonly byteLength: number;
   readonly isHost: boolean;
   readonly #arena: Arena;
+  readonly #tiedEmbeddings: boolean;
 
   constructor(device: Device, config: ModelConfig, layout: PoolLayout) {
     this.layout = layout;
+    this.#tiedEmbeddings = config.tiedEmbeddings;
     const specs: TensorSpec[] = [];
-    for (const parameter of parametersOf(config)) {
+    for (const parameter of parametersOf({ ...config, tiedEmbeddings: !layout.ownHeads })) {
       const { name, kind, shape } = parameter;
       if (kind === "vector") {
         specs.push({ name, dtype: "f32", shape: [shape[0]!, 1 + layout.variants] });
@@ -84,12 +99,18 @@ export class DeltaPools implements Disposable {
     return up && { kind: "factors", down: pool("down"), up, turned: pool("turned") };
   }
 
+  /** What there is of a class to multiply with in the output head: the embedding's part where that is the head. */
+  headPart(classId: string): Part | undefined {
+    const isTied = this.#tiedEmbeddings && !this.layout.classes.get(classId)?.slotClass.untied;
+    return this.part(isTied ? embeddingName : ownHeadName, classId);
+  }
+
   /** `[n, 1 + variants]` */
   vector(name: string): Tensor {
     return this.#arena.get(name);
   }
 
-  /** `[hidden, extraRows, variants]`, or undefined when no variant has more vocabulary than the base. */
+  /** `[hidden, extraRows, variants]`, or undefined when no variant has more vocabulary than the base, or where there is no such matrix. */
   extraRows(name: string): Tensor | undefined {
     return this.#arena.tensors.get(extraName(name));
   }

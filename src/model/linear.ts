@@ -20,8 +20,8 @@ export interface VariantRows {
 
 /** The parameters of one linear layer on the device. */
 export interface Linear {
-  /** Hugging Face's name of the weight, by which its pools are found. */
-  readonly name: string;
+  /** What there is of a class to add to the product, if anything; see {@link DeltaPools.part}. */
+  readonly part: (pools: DeltaPools, classId: string) => Part | undefined;
   /** `[in, out]` */
   readonly weight: Tensor;
   /** `[out]` */
@@ -43,7 +43,7 @@ export interface Vector {
 export function linear(g: Graph, x: Tensor, layer: Linear, pools: DeltaPools | undefined, rows: VariantRows): Tensor {
   let y = g.mulMat(layer.weight, x);
   for (const run of rows.runs) {
-    const part = pools?.part(layer.name, run.classId);
+    const part = pools && layer.part(pools, run.classId);
     if (!part) continue;
     const product = partProduct(g, part, g.rows(x, run.firstRow, run.rows), run.slots);
     y = run.rows === y.extents[1] ? g.add(y, product) : g.addRows(y, product, run.firstRow);

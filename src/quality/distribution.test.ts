@@ -68,3 +68,13 @@ test("what is not a number does not pass for a divergence", () => {
   assert.ok(Number.isNaN(compareRow(reference, row(Number.NaN, 2), 1).kl));
   assert.ok(Number.isNaN(compareRow(distributionOf(row(1, Number.NaN)), row(1, 2), 1).kl));
 });
+
+test("what a candidate of more words says beyond its reference's is lost to the others", () => {
+  const reference = distributionOf(row(1, 2));
+  const { kl, top, targetDifference } = compareRow(reference, row(1, 2, 4), 0);
+  const known = Math.exp(1) + Math.exp(2);
+  const share = known / (known + Math.exp(4));
+  assert.ok(Math.abs(kl + Math.log(share)) < 1e-6, `${kl}`);
+  assert.equal(top, 2);
+  assert.ok(Math.abs(targetDifference - reference.probabilities[0]! * (share - 1)) < 1e-6);
+});

@@ -38,20 +38,20 @@ export function distributionOf(logits: Float32Array): Distribution {
 
 /**
  * Holds a candidate's logits against a reference row. Where the candidate has a smaller vocabulary, as a base has whose fine-tune
- * added words, the divergence is that over the words both have; what a row does not have, it never says.
+ * added words, the divergence is that over the words both have; what a row does not have, it never says. Where it has a larger one,
+ * what it says beyond the reference's words counts as what the reference never says.
  *
  * @param target the token that came next
  */
 export function compareRow(reference: Distribution, logits: Float32Array, target: number): RowComparison {
   const shared =
     logits.length < reference.logits.length ? distributionOf(reference.logits.subarray(0, logits.length)) : reference;
-  assert(logits.length === shared.logits.length, "a candidate has words that its reference lacks");
   const top = argmax(logits);
   const max = logits[top]!;
   let sum = 0;
   let difference = 0; // Σ p·(a − b) over logits a of the reference and b of the candidate
-  for (let i = 0; i < logits.length; i++) {
-    sum += Math.exp(logits[i]! - max);
+  for (let i = 0; i < logits.length; i++) sum += Math.exp(logits[i]! - max);
+  for (let i = 0; i < shared.logits.length; i++) {
     difference += shared.probabilities[i]! * (shared.logits[i]! - logits[i]!);
   }
   const logSum = max + Math.log(sum);

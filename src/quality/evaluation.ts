@@ -158,7 +158,7 @@ async function reportsOf({ deltas, tuned }: EvaluationOptions): Promise<DeltaRep
 /** The variant's own template and tokenizer, as far as it has them; the base's where not. */
 function formatOf({ base, tuned }: EvaluationOptions): TextFormat {
   const text = { ...base.text, ...differingText(base.text, tuned.text) };
-  return new TextFormat({ path: tuned.path, text, configJson: tuned.configJson });
+  return new TextFormat({ path: tuned.path, text, configJson: tuned.configJson, config: tuned.config });
 }
 
 async function readSets(options: EvaluationOptions, format: TextFormat): Promise<TextSet[]> {

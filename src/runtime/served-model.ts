@@ -1,4 +1,4 @@
-import { InvalidFile, InvalidRequest, type ModelCard, type Prompt, type SamplingParams } from "../core/index.js";
+import { InvalidRequest, type ModelCard, type Prompt, type SamplingParams } from "../core/index.js";
 import type { TextAssets } from "../formats/index.js";
 import { ChatTemplate, endTokensOf, type Tokenizer } from "../text/index.js";
 
@@ -33,10 +33,7 @@ export class ServedModel {
     this.variant = init.variant;
     this.tokenizer = tokenizer;
     this.#vocabSize = init.vocabSize;
-    if (tokenizer.vocabSize > init.vocabSize) {
-      const problem = `its tokenizer has ${tokenizer.vocabSize} tokens, its embedding ${init.vocabSize} rows; they are of different models`;
-      throw new InvalidFile(tokenizer.path, problem);
-    }
+    tokenizer.checkFits(init);
     this.#template = assets.chatTemplate === undefined ? undefined : new ChatTemplate(assets.chatTemplate, tokenizer);
     const { generationConfig } = assets;
     this.endTokens = endTokensOf({ generationConfig, configJson: init.configJson, eosTokenId: tokenizer.eosTokenId });

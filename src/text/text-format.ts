@@ -1,4 +1,4 @@
-import type { ChatMessage } from "../core/index.js";
+import type { ChatMessage, ModelConfig } from "../core/index.js";
 import { ChatTemplate } from "./chat-template.js";
 import { endTokensOf } from "./end-tokens.js";
 import { Tokenizer, type TokenizerFiles } from "./tokenizer.js";
@@ -12,6 +12,7 @@ export interface TextFormatSource {
     readonly generationConfig: Readonly<Record<string, unknown>>;
   };
   readonly configJson: Readonly<Record<string, unknown>>;
+  readonly config: Pick<ModelConfig, "vocabSize">;
 }
 
 /** A chat in tokens: a prompt that asks for an answer, and an answer to it that ends with the token that ends a turn. */
@@ -26,9 +27,10 @@ export class TextFormat {
   readonly template: ChatTemplate | undefined;
   readonly endTokens: readonly number[];
 
-  /** @throws {InvalidFile | UnsupportedModel} if there is no usable tokenizer, or the template is malformed */
-  constructor({ path, text, configJson }: TextFormatSource) {
+  /** @throws {InvalidFile | UnsupportedModel} if there is no usable tokenizer, or none of this model, or the template is malformed */
+  constructor({ path, text, configJson, config }: TextFormatSource) {
     this.tokenizer = Tokenizer.from(text, path);
+    this.tokenizer.checkFits(config);
     this.template = text.chatTemplate === undefined ? undefined : new ChatTemplate(text.chatTemplate, this.tokenizer);
     const { generationConfig } = text;
     this.endTokens = endTokensOf({ generationConfig, configJson, eosTokenId: this.tokenizer.eosTokenId });

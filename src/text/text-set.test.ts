@@ -19,8 +19,9 @@ const tinyFiles = {
   chatTemplate: readFileSync(join(base, "chat_template.jinja"), "utf8"),
   generationConfig: {},
 };
+const config = { vocabSize: 4096 };
 const formatWith = (chatTemplate: string | undefined) =>
-  new TextFormat({ path: base, text: { ...tinyFiles, chatTemplate }, configJson: json("config.json") });
+  new TextFormat({ path: base, text: { ...tinyFiles, chatTemplate }, configJson: json("config.json"), config });
 const format = formatWith(tinyFiles.chatTemplate);
 const decode = (tokens: readonly number[]) => format.tokenizer.decode(tokens, { skipSpecial: false, continues: true });
 
@@ -101,7 +102,7 @@ test("every window begins with BOS where the tokenizer puts one before a text", 
     tokenizer: { ...tinyFiles.tokenizer, post_processor: template },
     tokenizerConfig: { ...tinyFiles.tokenizerConfig, bos_token: bos },
   };
-  const own = new TextFormat({ path: base, text, configJson: {} });
+  const own = new TextFormat({ path: base, text, configJson: {}, config });
   const { samples } = await read(".txt", "one two three ".repeat(10), { windowTokens: 10 }, own);
   assert.ok(samples.length > 2);
   for (const { tokens } of samples) assert.deepEqual([tokens.indexOf(id), tokens.lastIndexOf(id)], [0, 0]);
@@ -153,4 +154,14 @@ test("a template that refuses, cannot, or is missing names the line", async () =
 test("other files are refused by name, and missing ones too", async () => {
   await assert.rejects(readTextSet("package.json", format, { contextLength: 9 }), /not "\.json"/);
   await assert.rejects(readTextSet("none.txt", format, { contextLength: 9 }), InvalidFile);
+});
+
+test("a tokenizer with words that the model lacks is refused", () => {
+  const configJson = json("config.json");
+  const text = { ...tinyFiles, chatTemplate: undefined };
+  assert.throws(
+    () => new TextFormat({ path: base, text, configJson, config: { vocabSize: 4000 } }),
+    (error) =>
+      error instanceof InvalidFile && /its tokenizer has \d+ tokens, its embedding 4000 rows/.test(error.message),
+  );
 });

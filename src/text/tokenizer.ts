@@ -1,5 +1,5 @@
 import { Tokenizer as LibraryTokenizer } from "@huggingface/tokenizers";
-import { InvalidFile } from "../core/index.js";
+import { InvalidFile, type ModelConfig } from "../core/index.js";
 import { isRecord } from "../util/index.js";
 import { correctForLibrary } from "./library-corrections.js";
 import { asLlamaTokenizer } from "./llama-tokenizer.js";
@@ -74,6 +74,13 @@ export class Tokenizer {
   /** One more than the highest token id; a model may have more rows than that. */
   get vocabSize(): number {
     return this.#bytes.vocabSize;
+  }
+
+  /** @throws {InvalidFile} if it has tokens that a model of so many words lacks */
+  checkFits({ vocabSize }: Pick<ModelConfig, "vocabSize">): void {
+    if (this.vocabSize <= vocabSize) return;
+    const problem = `its tokenizer has ${this.vocabSize} tokens, its embedding ${vocabSize} rows; they are of different models`;
+    throw new InvalidFile(this.path, problem);
   }
 
   /**
