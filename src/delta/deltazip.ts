@@ -10,8 +10,8 @@ import {
   type MatrixKind,
 } from "./codec.js";
 import { refuseUnknownOptions } from "./codec-options.js";
+import { dampedMoment } from "./moment.js";
 import { FOUR_BIT_BLOCK, writeFourBitBlock } from "./planes.js";
-import type { Matrix } from "./products.js";
 import { sign } from "./sign.js";
 import { compensatedSparse, nearestSparse } from "./sparse-rounding.js";
 
@@ -55,7 +55,7 @@ class DeltaZipCodec implements DeltaCodec {
     const scales = largestOfRows(difference, shape).map((largest) => largest / this.#highest);
     const problem = { difference, shape, scales, highest: this.#highest };
     const multiples = calibration
-      ? compensatedSparse(problem, dampedMoment(calibration.moment, shape.cols))
+      ? compensatedSparse(problem, dampedMoment(calibration.moment, shape.cols, DAMPING))
       : nearestSparse(problem);
     return pack(multiples, scales, shape);
   }
@@ -67,16 +67,6 @@ function largestOfRows(difference: Float32Array, { rows, cols }: MatrixShape): F
     for (let at = row * cols; at < (row + 1) * cols; at++) largest = Math.max(largest, Math.abs(difference[at]!));
     return largest;
   });
-}
-
-/** The moment scaled to a mean diagonal of one, and damped. */
-function dampedMoment(moment: Float32Array, cols: number): Matrix {
-  let trace = 0;
-  for (let i = 0; i < cols; i++) trace += moment[i * cols + i]!;
-  const scale = trace > 0 ? cols / trace : 0;
-  const values = moment.map((value) => value * scale);
-  for (let i = 0; i < cols; i++) values[i * cols + i]! += DAMPING;
-  return { rows: cols, cols, values };
 }
 
 function pack(multiples: Int8Array, scales: Float64Array, shape: MatrixShape): EncodedTensor {

@@ -3,15 +3,9 @@ import { Arena, computeOnce, type Device, type Graph, type GraphMemory, type Ten
 import { assert } from "../util/index.js";
 import type { CodeBook } from "./code-book.js";
 import type { Calibration } from "./codec.js";
+import { DAMPING, dampedMoment, scaleOfMoment } from "./moment.js";
 import { roundToHalf } from "./planes.js";
 import { type Solution, valueAt } from "./solution.js";
-
-/**
- * What every weight counts for itself, as a share of the mean energy of the inputs. It stands for inputs that the calibration text does
- * not have: with a twentieth instead of one, as is usual for quantising whole models, the divergence from the fine-tunes in models/tiny
- * is twice as large, since what is lost gathers where the text has little energy.
- */
-const DAMPING = 1;
 
 /** What is to be approximated, and which errors matter. */
 export interface DescentProblem {
@@ -64,11 +58,8 @@ export class MatrixDescent implements Disposable {
     this.#momentTensor = this.#arena.get("moment");
     this.#moment = windowOn(this.#momentTensor);
 
-    let trace = 0;
-    for (let i = 0; i < cols; i++) trace += moment[i * cols + i]!;
-    const scale = trace > 0 ? cols / trace : 0;
-    for (let at = 0; at < moment.length; at++) this.#moment[at] = moment[at]! * scale;
-    for (let i = 0; i < cols; i++) this.#moment[i * cols + i]! += DAMPING;
+    const scale = scaleOfMoment(moment, cols);
+    this.#moment.set(dampedMoment(moment, cols));
 
     const blocks = Math.ceil(cols / book.blockSize);
     this.#pull = new Float32Array(difference.length);

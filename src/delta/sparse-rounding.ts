@@ -6,7 +6,7 @@ import { type Matrix, timesTransposed, transposed, windowOf } from "./products.j
 const GROUP = 4;
 const KEPT = 2;
 /** Columns that are decided one by one, before what they lose is told to all later ones by one product. */
-const BLOCK_COLS = 128;
+const BLOCK_COLS = 64;
 
 /** A matrix that is to become whole multiples of a scale a row, two of every four of them zero. */
 export interface SparseProblem {
@@ -44,9 +44,12 @@ export function nearestSparse({ difference, shape: { rows, cols }, scales, highe
  *
  * @param moment H, `[cols, cols]`, symmetric positive, its diagonal about one
  */
-export function compensatedSparse({ difference, shape, scales, highest }: SparseProblem, moment: Matrix): Int8Array {
+export function compensatedSparse(
+  { difference, shape, scales, highest }: SparseProblem,
+  moment: Float32Array,
+): Int8Array {
   const { rows, cols } = shape;
-  const factor = upperFactor(moment);
+  const factor = upperFactor({ rows: cols, cols, values: moment });
   const turned = transposed(factor);
   const multiples = new Int8Array(rows * cols);
   const errors: Matrix = { rows, cols, values: new Float32Array(rows * cols) };
@@ -118,13 +121,16 @@ class SparseBlock {
   }
 
   #decideOne(column: number, wanted: number, scale: number, kept: boolean): void {
-    const row = column * this.#width;
-    const target = wanted + this.#made[column]! / this.#factor[row + column]!;
+    const made = this.#made;
+    const factor = this.#factor;
+    const width = this.#width;
+    const row = column * width;
+    const target = wanted + made[column]! / factor[row + column]!;
     const multiple = kept ? multipleOf(target, scale, this.#highest) : 0;
     const error = wanted - multiple * scale;
     this.multiples[column] = multiple;
     this.errors[column] = error;
-    for (let k = column + 1; k < this.#width; k++) this.#made[k]! += error * this.#factor[row + k]!;
+    for (let k = column + 1; k < width; k++) made[k]! += error * factor[row + k]!;
   }
 }
 
