@@ -10,9 +10,10 @@ import {
   type MatrixKind,
 } from "./codec.js";
 import { refuseUnknownOptions } from "./codec-options.js";
-import { cholesky, inverseOfLower } from "./dense.js";
+import { dampedMoment } from "./moment.js";
 import { FOUR_BIT_BLOCK, writeFourBitBlock } from "./planes.js";
 import { sign } from "./sign.js";
+import { compensatedSparse, nearestSparse } from "./sparse-rounding.js";
 
 /**
  * The other published baseline (DeltaZip, arXiv 2312.05215, §4): of every four weights of a linear layer two are kept, in whole multiples
@@ -33,13 +34,11 @@ export const deltazip: CodecFamily = {
 
 /** Of the mean input energy, what is added to every input's so that the factor exists; DeltaZip's and SparseGPT's value. */
 const DAMPING = 0.01;
-const GROUP = 4;
-const KEPT = 2;
 
 class DeltaZipCodec implements DeltaCodec {
   readonly name = "deltazip";
   readonly options: CodecOptions;
-  // Rows do not need each other, but all of a matrix need one factorisation, which is most of the work.
+  // Rows do not need each other, but all of a matrix need one factorisation.
   readonly rowByRow = false;
   readonly #signs = sign.create({ planes: 1 });
   /** The largest multiple of the scale; the lowest is one further from zero. */
@@ -53,47 +52,21 @@ class DeltaZipCodec implements DeltaCodec {
   encode(difference: Float32Array, shape: MatrixShape, kind: MatrixKind, calibration?: Calibration): EncodedTensor {
     if (kind !== "linear") return this.#signs.encode(difference, shape, kind);
     checkDifference(difference, shape);
-    const { rows, cols } = shape;
-    const factor = calibration && factorOfInverse(calibration.moment, cols);
-    const multiples = new Int8Array(rows * cols);
-    const scales = new Float64Array(rows);
-    const row = new Float64Array(cols);
-    for (let r = 0; r < rows; r++) {
-      row.set(difference.subarray(r * cols, (r + 1) * cols));
-      scales[r] = row.reduce((max, value) => Math.max(max, Math.abs(value)), 0) / this.#highest;
-      if (scales[r] !== 0) this.#decideRow(row, scales[r]!, factor, multiples.subarray(r * cols, (r + 1) * cols));
-    }
+    const scales = largestOfRows(difference, shape).map((largest) => largest / this.#highest);
+    const problem = { difference, shape, scales, highest: this.#highest };
+    const multiples = calibration
+      ? compensatedSparse(problem, dampedMoment(calibration.moment, shape.cols, DAMPING))
+      : nearestSparse(problem);
     return pack(multiples, scales, shape);
-  }
-
-  /** @param factor U, upper triangular `[cols, cols]`, with UᵀU = H⁻¹; without it nothing is made up for */
-  #decideRow(row: Float64Array, scale: number, factor: Float64Array | undefined, into: Int8Array): void {
-    const cols = row.length;
-    const pivotOf = (j: number) => (factor ? factor[j * cols + j]! : 1);
-    for (let first = 0; first < cols; first += GROUP) {
-      const group = Array.from({ length: Math.min(GROUP, cols - first) }, (_, j) => first + j);
-      const cost = (j: number) => (row[j]! / pivotOf(j)) ** 2;
-      const kept = new Set([...group].sort((a, b) => cost(b) - cost(a)).slice(0, KEPT));
-      for (const j of group) {
-        const multiple = kept.has(j) ? Math.round(row[j]! / scale) : 0;
-        into[j] = Math.min(this.#highest, Math.max(-this.#highest - 1, multiple));
-        if (!factor) continue;
-        const lost = (row[j]! - into[j]! * scale) / pivotOf(j);
-        if (lost === 0) continue;
-        for (let k = j + 1; k < cols; k++) row[k]! -= lost * factor[j * cols + k]!;
-      }
-    }
   }
 }
 
-/** U, upper triangular with UᵀU = (H + damping)⁻¹: the inverse of the Cholesky factor of H with its order turned around. */
-function factorOfInverse(moment: Float32Array, cols: number): Float64Array {
-  let trace = 0;
-  for (let i = 0; i < cols; i++) trace += moment[i * cols + i]!;
-  const last = cols * cols - 1;
-  const turned = Float64Array.from({ length: cols * cols }, (_, at) => moment[last - at]!);
-  for (let i = 0; i < cols; i++) turned[i * cols + i]! += Math.max((DAMPING * trace) / cols, Number.MIN_VALUE);
-  return inverseOfLower(cholesky({ n: cols, values: turned })).values.reverse();
+function largestOfRows(difference: Float32Array, { rows, cols }: MatrixShape): Float64Array {
+  return Float64Array.from({ length: rows }, (_, row) => {
+    let largest = 0;
+    for (let at = row * cols; at < (row + 1) * cols; at++) largest = Math.max(largest, Math.abs(difference[at]!));
+    return largest;
+  });
 }
 
 function pack(multiples: Int8Array, scales: Float64Array, shape: MatrixShape): EncodedTensor {

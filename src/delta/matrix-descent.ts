@@ -3,15 +3,9 @@ import { Arena, computeOnce, type Device, type Graph, type GraphMemory, type Ten
 import { assert } from "../util/index.js";
 import type { CodeBook } from "./code-book.js";
 import type { Calibration } from "./codec.js";
+import { DAMPING, dampedMoment, scaleOfMoment } from "./moment.js";
 import { roundToHalf } from "./planes.js";
 import { type Solution, valueAt } from "./solution.js";
-
-/**
- * What every weight counts for itself, as a share of the mean energy of the inputs. It stands for inputs that the calibration text does
- * not have: with a twentieth instead of one, as is usual for quantising whole models, the divergence from the fine-tunes in models/tiny
- * is twice as large, since what is lost gathers where the text has little energy.
- */
-const DAMPING = 1;
 
 /** What is to be approximated, and which errors matter. */
 export interface DescentProblem {
@@ -64,11 +58,8 @@ export class MatrixDescent implements Disposable {
     this.#momentTensor = this.#arena.get("moment");
     this.#moment = windowOn(this.#momentTensor);
 
-    let trace = 0;
-    for (let i = 0; i < cols; i++) trace += moment[i * cols + i]!;
-    const scale = trace > 0 ? cols / trace : 0;
-    for (let at = 0; at < moment.length; at++) this.#moment[at] = moment[at]! * scale;
-    for (let i = 0; i < cols; i++) this.#moment[i * cols + i]! += DAMPING;
+    const scale = scaleOfMoment(moment, cols);
+    this.#moment.set(dampedMoment(moment, cols));
 
     const blocks = Math.ceil(cols / book.blockSize);
     this.#pull = new Float32Array(difference.length);
@@ -145,12 +136,8 @@ export class MatrixDescent implements Disposable {
     for (let row = 0; row < rows; row++) {
       const at = row * width;
       for (let k = 0; k < count; k++) {
-        for (let l = 0; l <= count; l++) {
-          const [a, b] = l < count ? [weighted[k]!, bases[l]!] : [gradient, bases[k]!];
-          let sum = 0;
-          for (let j = at; j < at + width; j++) sum += a[j]! * b[j]!;
-          equations[k * (count + 1) + l] = sum;
-        }
+        for (let l = 0; l < count; l++) equations[k * (count + 1) + l] = dotOf(weighted[k]!, bases[l]!, at, width);
+        equations[k * (count + 1) + count] = dotOf(gradient, bases[k]!, at, width);
       }
       const step = solveSymmetric(equations, count);
       const scaleAt = (row * blocks + block) * count;
@@ -230,11 +217,19 @@ function windowOn(tensor: Tensor): Float32Array {
   return new Float32Array(bytes.buffer, bytes.byteOffset, tensor.elements);
 }
 
+/** Of `width` elements from `at` on. */
+function dotOf(a: Float32Array, b: Float32Array, at: number, width: number): number {
+  let sum = 0;
+  for (let j = at; j < at + width; j++) sum += a[j]! * b[j]!;
+  return sum;
+}
+
 /** Solves a small positive semidefinite system, `[count × (count + 1)]` with the right-hand side last; 0 where it is undetermined. */
 function solveSymmetric(m: Float64Array, count: number): Float64Array {
   const width = count + 1;
-  const floor = 1e-6 * Math.max(...Array.from({ length: count }, (_, k) => m[k * width + k]!), Number.MIN_VALUE);
-  for (let i = 0; i < count; i++) m[i * width + i]! += floor;
+  let largest = Number.MIN_VALUE;
+  for (let i = 0; i < count; i++) largest = Math.max(largest, m[i * width + i]!);
+  for (let i = 0; i < count; i++) m[i * width + i]! += 1e-6 * largest;
   for (let i = 0; i < count; i++) {
     for (let row = i + 1; row < count; row++) {
       const factor = m[row * width + i]! / m[i * width + i]!;

@@ -161,13 +161,18 @@ function addTernary(into: Float32Array, bytes: Uint8Array, { rows, cols }: Matri
 
 function addFourBits(into: Float32Array, bytes: Uint8Array, { rows, cols }: MatrixShape): void {
   const rowBlocks = paddedCols("q4_0", cols) / FOUR_BIT_BLOCK;
+  const half = FOUR_BIT_BLOCK / 2;
   for (let row = 0; row < rows; row++) {
-    for (let column = 0; column < cols; column++) {
-      const start = (row * rowBlocks + Math.floor(column / FOUR_BIT_BLOCK)) * FOUR_BIT_BLOCK_BYTES;
-      const place = column % FOUR_BIT_BLOCK;
-      const pair = bytes[start + 2 + (place % 16)]!;
-      const multiple = (place < 16 ? pair & 15 : pair >> 4) - 8;
-      into[row * cols + column]! += multiple * readHalf(bytes, start);
+    for (let block = 0; block < rowBlocks; block++) {
+      const start = (row * rowBlocks + block) * FOUR_BIT_BLOCK_BYTES;
+      const scale = readHalf(bytes, start);
+      const first = block * FOUR_BIT_BLOCK;
+      const count = Math.min(FOUR_BIT_BLOCK, cols - first);
+      for (let j = 0; j < count; j++) {
+        const pair = bytes[start + 2 + (j % half)]!;
+        const multiple = (j < half ? pair & 15 : pair >> 4) - 8;
+        into[row * cols + first + j]! += multiple * scale;
+      }
     }
   }
 }

@@ -18,7 +18,7 @@ export function timesTransposed(a: Matrix, b: Matrix): Matrix {
   assert(a.cols === b.cols, `rows of ${a.cols} and of ${b.cols} have no product`);
   const { rows } = a;
   const cols = b.rows;
-  if (rows * cols === 0) return { rows, cols, values: new Float32Array(0) };
+  if (rows * cols * a.cols === 0) return { rows, cols, values: new Float32Array(rows * cols) };
   device ??= Device.open({ kind: "cpu", threads: 1 });
   using memory = new GraphMemory(device);
   const values = computeOnce({ device, memory }, (g, input) =>
@@ -41,4 +41,19 @@ export function transposed({ rows, cols, values }: Matrix): Matrix {
     }
   }
   return { rows: cols, cols: rows, values: turned };
+}
+
+/** A part of a matrix, copied: rows `top … bottom` and columns `left … right`, without the last ones. */
+export function windowOf(
+  { cols, values }: Matrix,
+  { top, bottom, left, right }: { top: number; bottom: number; left: number; right: number },
+): Matrix {
+  if (left === 0 && right === cols)
+    return { rows: bottom - top, cols, values: values.subarray(top * cols, bottom * cols) };
+  const width = right - left;
+  const part = new Float32Array((bottom - top) * width);
+  for (let row = top; row < bottom; row++) {
+    part.set(values.subarray(row * cols + left, row * cols + right), (row - top) * width);
+  }
+  return { rows: bottom - top, cols: width, values: part };
 }

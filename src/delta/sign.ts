@@ -32,14 +32,21 @@ export const sign: CodecFamily = {
   },
 };
 
+/** The same as a part of another codec, with `sweeps` passes of the solver in place of its own number. */
+export function signWithin(options: { planes: PlaneCount; sweeps: number }): DeltaCodec {
+  return new SignCodec(options.planes, options.sweeps);
+}
+
 class SignCodec implements DeltaCodec {
   readonly name = "sign";
   readonly options: CodecOptions;
   readonly rowByRow = true;
   readonly #planes: PlaneCount;
+  readonly #sweeps: number | undefined;
 
-  constructor(planes: PlaneCount) {
+  constructor(planes: PlaneCount, sweeps?: number) {
     this.#planes = planes;
+    this.#sweeps = sweeps;
     this.options = { planes };
   }
 
@@ -48,7 +55,7 @@ class SignCodec implements DeltaCodec {
     const solution = this.#nearest(difference, shape, calibration === undefined);
     if (calibration) {
       const book = signBook(this.#planes, SIGN_BLOCK);
-      sharedSolver().solve({ difference, shape, calibration, gains: solution.gains }, book, solution);
+      sharedSolver().solve({ difference, shape, calibration, gains: solution.gains }, book, solution, this.#sweeps);
     }
     return this.#pack(solution, shape);
   }

@@ -11,6 +11,7 @@ import {
 import { numberOption, refuseUnknownOptions } from "./codec-options.js";
 import { addFactors, bitsPerRank, encodeFactors, RANK_STEP } from "./factors.js";
 import { strongestDirections } from "./low-rank.js";
+import { dampedMoment } from "./moment.js";
 import { type Matrix, timesTransposed } from "./products.js";
 
 /**
@@ -39,7 +40,7 @@ class SvdCodec implements DeltaCodec {
 
   encode(difference: Float32Array, shape: MatrixShape, _kind: MatrixKind, calibration?: Calibration): EncodedTensor {
     checkDifference(difference, shape);
-    const moment = calibration?.moment;
+    const moment = calibration && dampedMoment(calibration.moment, shape.cols);
     const layouts = layoutsOf(this.#bits * shape.rows * shape.cols, shape);
     const ranks = layouts.map((layout) => layout.reduce((sum, { rank }) => sum + rank, 0));
     const directions = strongestDirections({ ...shape, values: difference }, Math.max(...ranks), moment);
