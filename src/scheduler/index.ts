@@ -1,1 +1,2 @@
+export { defaultRules, type Rules } from "./rules.js";
 export { type Facts, Scheduler, type SchedulerLimits } from "./scheduler.js";

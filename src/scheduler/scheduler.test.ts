@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Overloaded } from "../core/index.js";
-import { draw, endToken, plans, printPlan, scheduler, sequence, step } from "./scheduler.test.kit.js";
+import { draw, endToken, facts, plans, printPlan, scheduler, sequence, step } from "./scheduler.test.kit.js";
 
-const nobody = { isResident: () => false };
+const nobody = facts();
 
 test("a prompt is one span, then each step one token, until the tokens it may generate", () => {
   const made = scheduler({}, "a:5+3");
@@ -91,7 +91,7 @@ test("a variant that is not resident is wanted, and others are let in meanwhile"
 });
 
 test("one that was overtaken often enough lets nobody past, not even within one plan", () => {
-  const made = scheduler({ overtakenMax: 2 }, "a@clinc:1", "b:1+1", "c:1+1", "d:1+1");
+  const made = scheduler({ rules: { overtakenMax: 2 } }, "a@clinc:1", "b:1+1", "c:1+1", "d:1+1");
   assert.equal(step(made).plan, "b:1! c:1! wants clinc");
   assert.equal(step(made).plan, "wants clinc");
   assert.equal(step(made, { resident: ["clinc"] }).plan, "a:1! d:1!");
