@@ -17,6 +17,8 @@ export interface Demand {
 
 /** A client that has sequences here, and how its service divides among variants. */
 interface Presence {
+  /** Its number in the order in which clients came. */
+  readonly order: number;
   sequences: number;
   readonly variants: ServiceCounters<string | null>;
 }
@@ -30,6 +32,7 @@ interface Presence {
 export class Fairness {
   #clients = new ServiceCounters<string>();
   readonly #here = new Map<string, Presence>();
+  #arrivals = 0;
 
   /** Sequences of clients that are here, and clients that are remembered: what this holds memory for. */
   get size(): { readonly here: number; readonly remembered: number } {
@@ -37,9 +40,12 @@ export class Fairness {
   }
 
   enter({ standing: { client } }: Sequence): void {
-    const presence = this.#here.get(client) ?? { sequences: 0, variants: new ServiceCounters() };
+    let presence = this.#here.get(client);
+    if (!presence) {
+      presence = { order: this.#arrivals++, sequences: 0, variants: new ServiceCounters() };
+      this.#here.set(client, presence);
+    }
     presence.sequences += 1;
-    this.#here.set(client, presence);
   }
 
   leave({ standing: { client } }: Sequence): void {
@@ -53,6 +59,11 @@ export class Fairness {
   /** Weighted tokens that a client has had. */
   ofClient(client: string): number {
     return this.#clients.of(client);
+  }
+
+  /** Of two clients that are here, the one that came first has the lower number. */
+  orderOf(client: string): number {
+    return this.#presence(client).order;
   }
 
   /** Weighted tokens that a client, which is here, has had of one variant. */

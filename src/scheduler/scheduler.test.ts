@@ -137,3 +137,19 @@ test("a step that drew no token for a sequence that reached its end is a mistake
   const made = scheduler({}, "a:2");
   assert.throws(() => made.commit(made.plan(nobody), []), /no token was drawn for sequence a/);
 });
+
+test("whose deadline has come is taken out, waiting or running, and nobody else", () => {
+  const made = scheduler({ regions: 1 });
+  const until = (deadlineMs: number) => ({ standing: { client: "", priority: 0, deadlineMs } });
+  made.add({ ...sequence("a:2"), ...until(300) });
+  made.add({ ...sequence("b:2"), ...until(200) });
+  made.add(sequence("c:2"));
+  plans(made, 2);
+  assert.equal(made.nextDeadlineMs, 200);
+  assert.deepEqual(made.expire(199), []);
+  assert.deepEqual(made.expire(200), [{ id: "b", generatedTokens: 0 }]);
+  assert.equal(made.nextDeadlineMs, 300);
+  assert.deepEqual(made.expire(1000), [{ id: "a", generatedTokens: 2 }]);
+  assert.equal(made.nextDeadlineMs, Number.POSITIVE_INFINITY);
+  assert.equal(step(made).plan, "c:2!");
+});

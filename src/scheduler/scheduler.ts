@@ -185,7 +185,10 @@ export class Scheduler {
         if (first) this.#line.hold(first);
         return this.#wanted(order, facts);
       }
-      this.#start(next, absent);
+      // Who goes before more urgent ones does so by right, and is not to be preempted by them the next moment.
+      const goesByRight =
+        next.isStarved || order.slice(order.indexOf(next)).some((one) => one.priority < next.priority);
+      this.#start(next, absent, goesByRight);
     }
   }
 
@@ -215,13 +218,12 @@ export class Scheduler {
     return victim !== undefined;
   }
 
-  #start(group: WaitingGroup, overtaken: readonly WaitingGroup[]): void {
-    const { isStarved, isDue } = group;
+  #start(group: WaitingGroup, overtaken: readonly WaitingGroup[], keepsRegion: boolean): void {
     const sequence = this.#line.take(group, overtaken);
     const region = this.#regions.take();
     assert(region !== undefined, "a region was found");
     sequence.region = region;
-    sequence.keepsRegion ||= isStarved || isDue;
+    sequence.keepsRegion ||= keepsRegion;
     if (sequence.preemptions === 0) this.#fairness.chargeInput(sequence);
     this.#running.push(sequence);
   }

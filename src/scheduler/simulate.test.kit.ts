@@ -166,7 +166,10 @@ class World {
       for (const { spec } of this.#engine.alive.values()) missing[Number(spec.standing!.client)]! -= 1;
       for (const [client, count] of missing.entries()) {
         for (let i = 0; i < count; i++) {
-          const prompt = Math.min(this.#limits.contextLength >> 1, (this.#options.growth ?? 1) ** client * this.#dice.between(1, 3));
+          const prompt = Math.min(
+            this.#limits.contextLength >> 1,
+            (this.#options.growth ?? 1) ** client * this.#dice.between(1, 3),
+          );
           this.#submit({ client, prompt, maxTokens: prompt - 1 || 1 });
         }
       }

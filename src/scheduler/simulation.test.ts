@@ -1,50 +1,65 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { defaultRules } from "./rules.js";
 import { jainIndex, type SimulationReport, simulate } from "./simulate.test.kit.js";
 
-test("probe", () => {
-  const t = performance.now();
-  const runs = Array.from({ length: 300 }, (_, seed) => ({
-    seed,
-    run: simulate(seed, { steps: 300, traffic: "random" }),
-  }));
-  console.log(performance.now() - t);
-  const total = (f: (r: SimulationReport) => number) => runs.reduce((s, { run }) => s + f(run), 0);
-  for (const k of [
-    "steps",
-    "submitted",
-    "refused",
-    "turnedOut",
-    "aborted",
-    "expired",
-    "failed",
-    "finished",
-    "preemptions",
-    "regionsLeaked",
-  ] as const)
-    console.log(
-      k,
-      total((r) => r[k]),
-    );
-  const w = runs.sort((a, b) => b.run.waitMost - a.run.waitMost).slice(0, 5);
-  console.log(JSON.stringify(w.map((x) => [x.seed, x.run.waitMost, x.run.limits])));
-  for (let seed = 0; seed < 20; seed++) {
-    const r = simulate(seed, {
-      steps: 5000,
-      traffic: "saturated",
-      clients: 4,
-      slots: 2 + (seed % 5),
-      limits: { queueMax: 32, regions: 8, stepTokens: 64, contextLength: 256 },
-      rules: { leadMax: 65536, overtakenMax: 64, turnsMax: 512, preemptionsMax: 3 },
-    });
-    console.log(
-      seed,
-      jainIndex(r.service).toFixed(4),
-      r.service.join(" "),
-      r.preemptions,
-      r.waitMost,
-      r.planMicroseconds,
-    );
+const runs = Array.from({ length: 200 }, (_, seed) => ({
+  seed,
+  run: simulate(seed, { steps: 120, traffic: "random" }),
+}));
+
+test("every sequence ends in one way: refused, turned out, aborted, expired, failed with its variant, or finished", () => {
+  for (const { seed, run } of runs) {
+    const ended = run.refused + run.turnedOut + run.aborted + run.expired + run.failed + run.finished;
+    assert.equal(ended, run.submitted, `seed ${seed}`);
   }
-  assert.ok(true);
 });
+
+test("no schedule leaks a region", () => {
+  for (const { seed, run } of runs) assert.equal(run.regionsLeaked, 0, `seed ${seed}`);
+});
+
+test("nobody waits longer than if all the places of the line and of the cache went before him, one by one", () => {
+  const longestLoad = 15;
+  for (const { seed, run } of runs) {
+    const { queueMax, regions, contextLength } = run.limits;
+    const bound = (queueMax + 2 * regions) * (contextLength + longestLoad);
+    assert.ok(run.waitMost <= bound, `seed ${seed}: ${run.waitMost} steps of ${bound}`);
+  }
+});
+
+test("the simulations meet what they are about", () => {
+  const least = {
+    finished: 6000,
+    turnedOut: 2000,
+    aborted: 800,
+    expired: 50,
+    failed: 250,
+    refused: 3000,
+    preemptions: 400,
+  };
+  for (const [what, count] of Object.entries(least)) {
+    const seen = runs.reduce((sum, { run }) => sum + run[what as keyof typeof least], 0);
+    assert.ok(seen >= count, `${what}: ${seen}`);
+  }
+});
+
+test("clients that ask for all they can get, and for the same, get the same, also when their variants take turns in the slots", () => {
+  for (const slots of [2, 3, 6]) {
+    for (const { seed, run } of saturated(1, slots)) {
+      assert.ok(jainIndex(run.service) >= 0.99, `seed ${seed}, ${slots} slots: ${run.service}`);
+    }
+  }
+});
+
+test("clients whose requests are up to 27 times as long as those of others get no more for it", () => {
+  for (const { seed, run } of saturated(3, 6)) {
+    assert.ok(jainIndex(run.service) >= 0.99, `seed ${seed}: ${run.service}`);
+  }
+});
+
+function saturated(growth: number, slots: number): { seed: number; run: SimulationReport }[] {
+  const limits = { queueMax: 32, regions: 8, stepTokens: 64, contextLength: 256 };
+  const options = { steps: 500, traffic: "saturated", clients: 4, growth, slots, limits, rules: defaultRules } as const;
+  return [1, 2].map((seed) => ({ seed, run: simulate(seed, options) }));
+}

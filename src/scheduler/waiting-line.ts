@@ -15,8 +15,6 @@ export interface WaitingGroup {
   readonly isStarved: boolean;
   /** Its client is further ahead of others than priority may carry it. */
   readonly isOverdrawn: boolean;
-  /** More urgent ones went before its priority so often that it is that priority's turn. */
-  readonly isDue: boolean;
 }
 
 interface Group extends WaitingGroup {
@@ -27,8 +25,10 @@ interface Group extends WaitingGroup {
   turns: number;
   isStarved: boolean;
   isOverdrawn: boolean;
+  /** More urgent ones went before its priority so often that it is that priority's turn. */
   isDue: boolean;
   servedClient: number;
+  clientOrder: number;
   servedVariant: number;
 }
 
@@ -92,6 +92,7 @@ export class WaitingLine {
       group.servedClient = fairness.ofClient(group.client);
       group.isOverdrawn = group.servedClient - fairness.clientLevel > leadMax;
       group.isDue = (this.#yielded.get(group.priority) ?? 0) >= overtakenMax;
+      group.clientOrder = fairness.orderOf(group.client);
       group.servedVariant = fairness.ofVariant(group.client, group.variant);
     }
     return this.#order.sort(compareGroups);
@@ -133,7 +134,14 @@ function keyFor(client: string, priority: number, variant: string | null): strin
 }
 
 function newGroup(key: string, { standing: { client, priority }, variant }: Sequence): Group {
-  const standing = { isStarved: false, isOverdrawn: false, isDue: false, servedClient: 0, servedVariant: 0 };
+  const standing = {
+    isStarved: false,
+    isOverdrawn: false,
+    isDue: false,
+    servedClient: 0,
+    clientOrder: 0,
+    servedVariant: 0,
+  };
   return { key, client, priority, variant, sequences: [], overtaken: 0, turns: 0, ...standing };
 }
 
@@ -145,6 +153,7 @@ function compareGroups(a: Group, b: Group): number {
     Number(b.isDue) - Number(a.isDue) ||
     a.priority - b.priority ||
     a.servedClient - b.servedClient ||
+    a.clientOrder - b.clientOrder ||
     a.servedVariant - b.servedVariant ||
     arrival
   );
