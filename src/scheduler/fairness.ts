@@ -34,11 +34,6 @@ export class Fairness {
   readonly #here = new Map<string, Presence>();
   #arrivals = 0;
 
-  /** Sequences of clients that are here, and clients that are remembered: what this holds memory for. */
-  get size(): { readonly here: number; readonly remembered: number } {
-    return { here: this.#here.size, remembered: this.#clients.size };
-  }
-
   enter({ standing: { client } }: Sequence): void {
     let presence = this.#here.get(client);
     if (!presence) {

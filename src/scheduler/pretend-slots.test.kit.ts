@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import type { WantedVariant } from "../core/index.js";
 import type { Dice } from "./dice.test.kit.js";
-import type { Facts } from "./scheduler.js";
+import type { Facts } from "./facts.js";
 
 /** Where variants lie, without bytes: a slot each, loads that take some steps and now and then fail. */
 export class PretendSlots implements Facts {

@@ -3,8 +3,9 @@
 // "a:1! b:5 wants clinc".
 
 import { defaultSampling, type SampledToken, type SequenceSpec, type StepPlan } from "../core/index.js";
+import type { Facts } from "./facts.js";
 import { defaultRules, type Rules } from "./rules.js";
-import { type Facts, Scheduler, type SchedulerLimits } from "./scheduler.js";
+import { Scheduler, type SchedulerLimits } from "./scheduler.js";
 
 /** The token that ends a sequence. */
 export const endToken = 2;

@@ -10,10 +10,13 @@ import {
 } from "../core/index.js";
 import { RegionPool } from "../kv/index.js";
 import { assert } from "../util/index.js";
+import { type Facts, residencyOf } from "./facts.js";
 import { type Demand, Fairness } from "./fairness.js";
 import { regionVictim, slotVictims } from "./preemption.js";
 import { defaultRules, type Rules } from "./rules.js";
+import { whoIsTurnedOut } from "./turning-out.js";
 import { type WaitingGroup, WaitingLine } from "./waiting-line.js";
+import { wantedVariants } from "./wanted.js";
 
 export interface SchedulerLimits {
   /** Sequences that run at once: the cache's regions. */
@@ -27,17 +30,6 @@ export interface SchedulerLimits {
   /** Default: {@link defaultRules}. */
   readonly rules?: Rules;
 }
-
-/** What a plan needs to know of the world. */
-export interface Facts {
-  /** Whether a variant's parts lie in slots, or are on their way into slots that are theirs. */
-  residency(variant: string): "resident" | "loading" | "absent";
-  /** Whether slots for a variant could be had while these others stay. */
-  hasRoom(variant: string, pinned: ReadonlySet<string>): boolean;
-}
-
-/** Loads that one plan asks for at most. */
-const wantedMax = 4;
 
 /**
  * Decides what each step computes; reads no clock and waits for nothing. Running sequences come first, one token each or a
@@ -100,7 +92,15 @@ export class Scheduler {
       `sequence ${spec.id} does not fit a region`,
     );
     const sequence = new Sequence(spec);
-    const turnedOut = this.#line.size >= this.#limits.queueMax + this.#regions.free ? this.#cede(sequence) : undefined;
+    const isFull = this.#line.size >= this.#limits.queueMax + this.#regions.free;
+    const turnedOut = isFull ? whoIsTurnedOut([...this.#line.groups], sequence) : undefined;
+    if (isFull && turnedOut === undefined) {
+      throw new Overloaded(
+        `${this.#running.length} requests are running and ${this.#line.size} waiting, which is all this server takes`,
+        1,
+      );
+    }
+    if (turnedOut) this.#forget(turnedOut);
     sequence.keepsRegion = this.#rules.preemptionsMax === 0;
     sequence.arrival = this.#arrivals;
     this.#arrivals += 1;
@@ -108,7 +108,7 @@ export class Scheduler {
     this.#level(sequence.standing.client);
     this.#sequences.set(sequence.id, sequence);
     this.#line.add(sequence);
-    return turnedOut;
+    return turnedOut?.id;
   }
 
   /** Forgets a sequence wherever it is; false when it is not here any more. */
@@ -183,7 +183,7 @@ export class Scheduler {
       if (next === undefined || !this.#findRegion(next)) {
         const first = order.find((group) => residencyOf(group, facts) !== "loading");
         if (first) this.#line.hold(first);
-        return this.#wanted(order, facts);
+        return wantedVariants(order, this.runningVariants, facts);
       }
       // Who goes before more urgent ones does so by right, and is not to be preempted by them the next moment.
       const goesByRight =
@@ -237,47 +237,6 @@ export class Scheduler {
     this.#line.add(sequence);
   }
 
-  /** What to load for those who wait, without dropping what runs or what an earlier one waits for. */
-  #wanted(order: readonly WaitingGroup[], facts: Facts): WantedVariant[] {
-    const wanted: WantedVariant[] = [];
-    const spared = new Set(this.runningVariants);
-    for (const group of order) {
-      const { variant } = group;
-      if (variant === null || spared.has(variant)) continue;
-      if (residencyOf(group, facts) === "absent") wanted.push({ variant, spared: new Set(spared) });
-      if (wanted.length === wantedMax) break;
-      spared.add(variant);
-    }
-    return wanted;
-  }
-
-  /**
-   * Turns somebody out for a newcomer to a full line: of the client that has most in it, the last of its least urgent that has not
-   * begun, if that client has more in it than the newcomer's would, or is the same and the newcomer more urgent.
-   */
-  #cede(newcomer: Sequence): string {
-    const waiting = new Map<string, number>();
-    for (const { client, sequences } of this.#line.groups) {
-      waiting.set(client, (waiting.get(client) ?? 0) + sequences.length);
-    }
-    const { client, priority } = newcomer.standing;
-    const own = waiting.get(client) ?? 0;
-    const [largest, most] = [...waiting].reduce((a, b) => (b[1] > a[1] ? b : a), [client, own]);
-    const from = most > own + 1 ? largest : client;
-    const candidates = [...this.#line.groups]
-      .filter((group) => group.client === from && (from !== client || group.priority > priority))
-      .flatMap(({ sequences }) => sequences.filter((one) => one.generatedTokens === 0 && one.preemptions === 0));
-    const last = candidates.reduce<Sequence | undefined>((a, b) => (a && isBefore(b, a) ? a : b), undefined);
-    if (last === undefined) {
-      throw new Overloaded(
-        `${this.#running.length} requests are running and ${this.#line.size} waiting, which is all this server takes`,
-        1,
-      );
-    }
-    this.#forget(last);
-    return last.id;
-  }
-
   /** Puts a client that comes on the level of those who wait already, or where nobody waits, of those who run. */
   #level(client: string): void {
     const waiting: readonly Demand[] = [...this.#line.groups];
@@ -301,13 +260,4 @@ export class Scheduler {
     this.#regions.release(sequence.region);
     sequence.region = null;
   }
-}
-
-function residencyOf({ variant }: WaitingGroup, facts: Facts): ReturnType<Facts["residency"]> {
-  return variant === null ? "resident" : facts.residency(variant);
-}
-
-/** Whether `a` would be let in before `b` of the same client. */
-function isBefore({ standing: a, arrival }: Sequence, { standing: b, arrival: other }: Sequence): boolean {
-  return a.priority < b.priority || (a.priority === b.priority && arrival < other);
 }
