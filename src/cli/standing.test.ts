@@ -19,7 +19,7 @@ async function longAnswer(more: object, client = running.client): Promise<{ text
     model: "tiny",
     messages: [{ role: "user", content: question }],
     temperature: 0,
-    max_tokens: 160,
+    max_tokens: 96,
     stream: true,
     ...more,
   });
@@ -87,4 +87,20 @@ test("a request that cannot finish in its time keeps what it has said and ends w
   const late = await longAnswer({ timeout: half, max_tokens: 400 });
   await assert.rejects(late.text, { code: "deadline_exceeded", message: /tokens into its answer/ });
   assert.ok((await running.ask("roman", "1987")).startsWith("M C M"), "its place is free again");
+});
+
+test("a variant that nobody else asks for gets slots in the middle of a rush for another", async () => {
+  await using crowded = await startServer({ engine: { ...testEngine, sequences: 2, slotBytes: 1 } });
+  assert.equal(crowded.service.info.variantsMax, 1);
+  const order: string[] = [];
+  const ask = async (model: string, content: string) => {
+    const answer = await crowded.ask(model, content);
+    order.push(model);
+    return answer;
+  };
+  const rush = Array.from({ length: 48 }, () => ask("roman", "1987"));
+  const [lonely, ...others] = await Promise.all([ask("clinc", "how much money do i have in savings"), ...rush]);
+  assert.equal(lonely, "balance");
+  assert.deepEqual(new Set(others), new Set(["M C M L X X X V I I"]), "also where the rush was interrupted");
+  assert.ok(order.indexOf("clinc") < 44, `it came ${order.indexOf("clinc")} places behind`);
 });
