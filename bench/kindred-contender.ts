@@ -143,7 +143,7 @@ export class KindredContender implements Contender, Disposable {
 
   #newScheduler(): Scheduler {
     const { sequences, contextLength } = this.#options;
-    return new Scheduler({ regions: sequences, contextLength, stepTokens: 512, queueMax: sequences, overtakenMax: 0 });
+    return new Scheduler({ regions: sequences, contextLength, stepTokens: 512, queueMax: sequences });
   }
 
   /** Forgets what ran and queues these. */
@@ -156,7 +156,10 @@ export class KindredContender implements Contender, Disposable {
   }
 
   #plan(): StepPlan {
-    return this.#scheduler.plan({ isResident: (variant) => this.#residents.has(variant) });
+    return this.#scheduler.plan({
+      residency: (variant) => (this.#residents.has(variant) ? "resident" : "absent"),
+      hasRoom: () => false,
+    });
   }
 
   #step(): StepPlan {

@@ -1,4 +1,5 @@
 import type { SamplingParams } from "./sampling.js";
+import type { Standing } from "./standing.js";
 
 export interface ChatMessage {
   readonly role: string;
@@ -23,6 +24,8 @@ export interface CompletionRequest {
   readonly stop: readonly string[];
   /** Report each token's log probability, and those of this many alternatives. Null: report none. */
   readonly topLogprobs: number | null;
+  /** {@link ordinary} where it is left out. */
+  readonly standing?: Standing;
 }
 
 export interface TokenLogprob {
@@ -69,6 +72,7 @@ export interface Completer {
    * Completes a request. Leaving the iteration early, or the signal, gives its place back at once.
    *
    * @throws {ModelNotFound | InvalidRequest | Overloaded} on the first `next`, before anything was computed
+   * @throws {DeadlineExceeded} at any time, when the request has a deadline
    */
   complete(request: CompletionRequest, signal: AbortSignal): AsyncIterable<CompletionEvent>;
 }

@@ -89,6 +89,15 @@ export class Overloaded extends KindredError {
   }
 }
 
+/** A request's deadline came before its end. */
+export class DeadlineExceeded extends KindredError {
+  /** @param generatedTokens how far its answer had come */
+  constructor(generatedTokens: number) {
+    const reached = generatedTokens === 0 ? "before its answer began" : `${generatedTokens} tokens into its answer`;
+    super("deadline_exceeded", 504, `The request's timeout ended ${reached}`, { details: { generatedTokens } });
+  }
+}
+
 /** The native library is missing, is another version than this code was written for, or failed inside. */
 export class NativeError extends KindredError {
   constructor(message: string, options: Options = {}) {

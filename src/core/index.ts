@@ -6,4 +6,5 @@ export * from "./model-config.js";
 export * from "./sampling.js";
 export * from "./sequence.js";
 export * from "./slot-class.js";
+export * from "./standing.js";
 export * from "./step.js";

@@ -1,5 +1,6 @@
 import { assert } from "../util/index.js";
 import type { SamplingParams } from "./sampling.js";
+import { ordinary, type Standing } from "./standing.js";
 
 /** A completion as the engine sees it: numbers only. With `generated` it is one that began elsewhere and goes on here. */
 export interface SequenceSpec {
@@ -16,6 +17,8 @@ export interface SequenceSpec {
   readonly endTokens: readonly number[];
   /** Report log probabilities with this many alternatives; null for none. */
   readonly topLogprobs: number | null;
+  /** {@link ordinary} where it is left out. */
+  readonly standing?: Standing;
 }
 
 /** One completion in progress: its tokens and how many of them are computed. Everything else is derived. */
@@ -26,8 +29,12 @@ export class Sequence {
   computedTokens = 0;
   /** Its region in the cache while it runs. */
   region: number | null = null;
-  /** How often a later one was let in before it. */
-  overtaken = 0;
+  /** Its number in the order of arrival. */
+  arrival = 0;
+  /** How often it has given its region to another; what it had computed is computed again when it goes on. */
+  preemptions = 0;
+  /** It has waited or given way enough: its region is its own until it ends. */
+  keepsRegion = false;
 
   constructor(spec: SequenceSpec) {
     assert(spec.prompt.length > 0, `sequence ${spec.id} has an empty prompt`);
@@ -41,6 +48,10 @@ export class Sequence {
 
   get variant(): string | null {
     return this.spec.variant;
+  }
+
+  get standing(): Standing {
+    return this.spec.standing ?? ordinary;
   }
 
   /** Tokens the model has yet to see: a whole prompt, a chunk of one, or 1 while decoding. */

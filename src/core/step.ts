@@ -11,11 +11,18 @@ export interface Span {
   readonly scored?: number;
 }
 
+/** A variant that waiting sequences need and that is not resident. */
+export interface WantedVariant {
+  readonly variant: string;
+  /** What must stay while it is brought in: the variants of those that run, and of those that come before it in line. */
+  readonly spared: ReadonlySet<string>;
+}
+
 /** What one step computes, and what it would like to have for the next ones. */
 export interface StepPlan {
   readonly spans: readonly Span[];
-  /** Variants that waiting sequences need and that are not resident, the most urgent first. */
-  readonly wanted: readonly string[];
+  /** What to load, the most urgent first. */
+  readonly wanted: readonly WantedVariant[];
 }
 
 export interface Logprob {

@@ -1,10 +1,18 @@
 import { availableParallelism } from "node:os";
 import { setImmediate as nextTurn } from "node:timers/promises";
-import { errorToData, ModelNotFound, type SequenceSpec, type StepPlan } from "../core/index.js";
+import {
+  DeadlineExceeded,
+  errorToData,
+  ModelNotFound,
+  Overloaded,
+  type SequenceSpec,
+  type StepPlan,
+  type WantedVariant,
+} from "../core/index.js";
 import { type Checkpoint, openCheckpoint } from "../formats/index.js";
 import { Device } from "../ggml/index.js";
 import { type DecoderState, DeltaPools, KvCache, Weights } from "../model/index.js";
-import { Scheduler } from "../scheduler/index.js";
+import { type Facts, Scheduler } from "../scheduler/index.js";
 import { Residency } from "../storage/index.js";
 import type { ResidentVariant } from "./batch.js";
 import { largestStep } from "./largest-step.js";
@@ -27,8 +35,8 @@ export const defaultEngineOptions: Omit<EngineOptions, "base" | "variants"> = {
   queueMax: 256,
 };
 
-/** Later sequences that may be let in before one whose variant is still loading. */
-const overtakenMax = 64;
+/** The longest that a timer of Node can wait. */
+const timerMaxMs = 2 ** 31 - 1;
 
 /**
  * One base on one device, its variants, and the sequences that run on them. `run` computes step after step as long as there
@@ -45,6 +53,15 @@ export class Engine implements Disposable {
   readonly #residency: Residency;
   readonly #variants: ReadonlyMap<string, RegisteredVariant>;
   readonly #loading = new Set<string>();
+  readonly #facts: Facts = {
+    residency: (variant) =>
+      this.#loading.has(variant) ? "loading" : this.#residency.find(variant) ? "resident" : "absent",
+    hasRoom: (variant, pinned) =>
+      this.#residency.hasRoom(
+        this.#variants.get(variant)!.needs,
+        (other) => pinned.has(other) || this.#loading.has(other),
+      ),
+  };
   #wake: (() => void) | undefined;
   #stopped = false;
 
@@ -119,7 +136,6 @@ export class Engine implements Disposable {
       contextLength: state.cache.contextLength,
       stepTokens: options.stepTokens,
       queueMax: options.queueMax,
-      overtakenMax,
     });
     this.#residency = new Residency(capacityOf(state.pools?.layout));
   }
@@ -130,9 +146,12 @@ export class Engine implements Disposable {
       if (spec.variant !== null && !this.#variants.has(spec.variant)) {
         throw new ModelNotFound(spec.variant);
       }
-      this.#scheduler.add(spec);
+      const turnedOut = this.#scheduler.add(spec);
+      if (turnedOut !== undefined) {
+        this.#fail(turnedOut, new Overloaded("The queue is full, and this request was the last of the most in it", 1));
+      }
     } catch (error) {
-      this.#emit({ type: "failed", id: spec.id, error: errorToData(error) });
+      this.#fail(spec.id, error);
     }
     this.#wake?.();
   }
@@ -146,8 +165,11 @@ export class Engine implements Disposable {
   /** Computes until `stop`. */
   async run(): Promise<void> {
     while (!this.#stopped) {
-      const plan = this.#scheduler.plan({ isResident: (variant) => this.#isReady(variant) });
-      for (const variant of plan.wanted) this.#load(variant);
+      for (const { id, generatedTokens } of this.#scheduler.expire(Date.now())) {
+        this.#fail(id, new DeadlineExceeded(generatedTokens));
+      }
+      const plan = this.#scheduler.plan(this.#facts);
+      for (const wanted of plan.wanted) this.#load(wanted);
       if (plan.spans.length === 0) {
         await this.#woken();
         continue;
@@ -176,33 +198,24 @@ export class Engine implements Disposable {
       const finished = this.#scheduler.commit(plan, tokens);
       if (tokens.length > 0) this.#emit({ type: "step", tokens, finished });
     } catch (error) {
-      const data = errorToData(error);
-      for (const { sequence } of plan.spans) {
-        if (this.#scheduler.abort(sequence.id)) this.#emit({ type: "failed", id: sequence.id, error: data });
-      }
+      for (const { sequence } of plan.spans) if (this.#scheduler.abort(sequence.id)) this.#fail(sequence.id, error);
     }
   }
 
-  /** It has its place, and its parts lie there. */
-  #isReady(variant: string): boolean {
-    return this.#residency.find(variant) !== undefined && !this.#loading.has(variant);
+  #fail(id: string, error: unknown): void {
+    this.#emit({ type: "failed", id, error: errorToData(error) });
   }
 
   #resident(variant: string): ResidentVariant | undefined {
-    const placement = this.#isReady(variant) ? this.#residency.find(variant) : undefined;
+    const placement = this.#loading.has(variant) ? undefined : this.#residency.find(variant);
     return placement && { ...placement, vocabSize: this.#variants.get(variant)!.vocabSize };
   }
 
   /** Begins to load a variant if there is room for it now; the plan asks again as long as it is wanted. */
-  #load(name: string): void {
-    if (this.#loading.has(name)) return;
+  #load({ variant: name, spared }: WantedVariant): void {
     const variant = this.#variants.get(name)!;
-    const pinned = this.#scheduler.runningVariants;
-    const placement = this.#residency.place(
-      name,
-      variant.needs,
-      (other) => pinned.has(other) || this.#loading.has(other),
-    );
+    const isPinned = (other: string) => spared.has(other) || this.#loading.has(other);
+    const placement = this.#residency.place(name, variant.needs, isPinned);
     if (!placement) return;
     this.#loading.add(name);
     const startedMs = performance.now();
@@ -213,8 +226,7 @@ export class Engine implements Disposable {
         },
         (error: unknown) => {
           this.#residency.drop(name);
-          for (const id of this.#scheduler.abortVariant(name))
-            this.#emit({ type: "failed", id, error: errorToData(error) });
+          for (const id of this.#scheduler.abortVariant(name)) this.#fail(id, error);
         },
       )
       .finally(() => {
@@ -223,11 +235,16 @@ export class Engine implements Disposable {
       });
   }
 
+  /** Waits for something to happen, or for the next deadline. */
   async #woken(): Promise<void> {
+    let timer: NodeJS.Timeout | undefined;
     await new Promise<void>((resolve) => {
       this.#wake = resolve;
+      const waitMs = this.#scheduler.nextDeadlineMs - Date.now();
       if (this.#stopped) resolve();
+      else if (waitMs < timerMaxMs) timer = setTimeout(resolve, Math.max(1, waitMs));
     });
+    clearTimeout(timer);
     this.#wake = undefined;
   }
 }

@@ -121,7 +121,6 @@ export class Probe implements AsyncDisposable {
       contextLength: this.#state.cache.contextLength,
       stepTokens,
       queueMax: questions.length,
-      overtakenMax: 0,
     });
     for (const [index, question] of questions.entries()) {
       scheduler.add(specOf(`${index}`, variant, question, options.endTokens));
@@ -129,7 +128,7 @@ export class Probe implements AsyncDisposable {
     const answers = questions.map((): number[] => []);
     while (!scheduler.isIdle) {
       options.signal.throwIfAborted();
-      const plan = scheduler.plan({ isResident: () => true });
+      const plan = scheduler.plan({ residency: () => "resident", hasRoom: () => true });
       const drawn = this.#stepper.step(plan, (name) => this.#resident(name));
       for (const { id, token } of drawn) answers[Number(id)]!.push(token);
       scheduler.commit(plan, drawn);

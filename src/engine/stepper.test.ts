@@ -10,11 +10,11 @@ after(() => bench[Symbol.dispose]());
 
 const nobody = () => undefined;
 const scheduler = (...ids: string[]) => {
-  const made = new Scheduler({ regions: 4, contextLength: 300, stepTokens: 64, queueMax: 8, overtakenMax: 0 });
+  const made = new Scheduler({ regions: 4, contextLength: 300, stepTokens: 64, queueMax: 8 });
   for (const [index, id] of ids.entries()) made.add(spec(id, [index + 1, 7, 9], { maxTokens: 20 }));
   return made;
 };
-const plan = (made: Scheduler) => made.plan({ isResident: () => true });
+const plan = (made: Scheduler) => made.plan({ residency: () => "resident", hasRoom: () => true });
 
 test("a step draws a token for each sequence that reached its end, from the logits of that step", () => {
   const made = scheduler("a", "b");
@@ -55,7 +55,7 @@ test("steady decoding, prompts between and growing widths: a graph that is used 
 });
 
 test("a chunk that draws nothing computes without an answer", () => {
-  const made = new Scheduler({ regions: 1, contextLength: 300, stepTokens: 2, queueMax: 1, overtakenMax: 0 });
+  const made = new Scheduler({ regions: 1, contextLength: 300, stepTokens: 2, queueMax: 1 });
   made.add(spec("a", [1, 2, 3, 4]));
   const first = plan(made);
   assert.deepEqual(bench.stepper.step(first, nobody), []);
@@ -67,7 +67,7 @@ test("a chunk that draws nothing computes without an answer", () => {
 });
 
 test("log probabilities come with the step when asked for", () => {
-  const made = new Scheduler({ regions: 1, contextLength: 300, stepTokens: 64, queueMax: 1, overtakenMax: 0 });
+  const made = new Scheduler({ regions: 1, contextLength: 300, stepTokens: 64, queueMax: 1 });
   made.add(spec("a", [1, 2, 3], { topLogprobs: 3 }));
   const [drawn] = bench.stepper.step(plan(made), nobody);
   assert.equal(drawn!.top.length, 3);

@@ -85,7 +85,6 @@ export class Workbench implements Disposable {
       contextLength: this.cache.contextLength,
       stepTokens: options.stepTokens ?? 512,
       queueMax: specs.length,
-      overtakenMax: 0,
     });
     const outcomes = new Map<string, Outcome>();
     for (const one of specs) {
@@ -93,7 +92,10 @@ export class Workbench implements Disposable {
       outcomes.set(one.id, { tokens: [], logits: [] });
     }
     while (!scheduler.isIdle) {
-      const plan = scheduler.plan({ isResident: (variant) => resident(variant) !== undefined });
+      const plan = scheduler.plan({
+        residency: (variant) => (resident(variant) ? "resident" : "absent"),
+        hasRoom: () => false,
+      });
       assert.ok(plan.spans.length > 0, "sequences wait for what never comes");
       const { batch, logits } = this.stepper.logits(plan, resident);
       const drawn = batch.outputs.map(({ sequence }, row) => {

@@ -1,5 +1,6 @@
 import type { FastifyInstance, FastifyReply } from "fastify";
-import type { Completer } from "../core/index.js";
+import type { Completer, Standing } from "../core/index.js";
+import { clientOf } from "./api-keys.js";
 import { completeAll } from "./choices.js";
 import { systemFingerprint } from "./models.js";
 import type { Order } from "./parse.js";
@@ -16,16 +17,23 @@ export interface CompletionApi {
 
 /** Adds the route of a completion API to `app`. */
 export function registerCompletionApi(app: FastifyInstance, completer: Completer, api: CompletionApi): void {
-  app.post(api.path, async ({ body }, reply) => {
+  app.post(api.path, async ({ body, headers }, reply) => {
     const order = api.parse(body);
+    const standing = standingOf(order, headers.authorization);
     const departure = departureOf(reply);
-    const events = completeAll(completer, order.completions, departure);
+    const requests = order.completions.map((completion) => ({ ...completion, standing }));
+    const events = completeAll(completer, requests, departure);
     const fingerprint = systemFingerprint(completer, order.model);
     const parts = { shape: api.shape, order, events, fingerprint };
     return order.stream
       ? sendEvents(reply, renderChunks(parts), departure.signal)
       : reply.send(await renderWhole(parts));
   });
+}
+
+function standingOf({ priority, timeoutMs }: Order, authorization: string | undefined): Standing {
+  const deadlineMs = timeoutMs === null ? null : Date.now() + timeoutMs;
+  return { client: clientOf(authorization), priority, deadlineMs };
 }
 
 /** Aborts when the connection closes before the answer is out. */

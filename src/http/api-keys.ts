@@ -21,13 +21,23 @@ export class ApiKeys {
    * @throws {InvalidApiKey} unless it is `Bearer KEY` with one of the keys
    */
   check(authorization: string | undefined): void {
-    const key = /^Bearer +(\S+) *$/i.exec(authorization ?? "")?.[1];
+    const key = keyOf(authorization);
     if (key === undefined) throw new InvalidApiKey("Cannot authorize: expected the header Authorization: Bearer KEY");
     const sent = digest(key);
     // Every digest is compared, also after a match.
     const matches = this.#digests.filter((known) => timingSafeEqual(known, sent));
     if (matches.length === 0) throw new InvalidApiKey("Cannot authorize: this server does not know the API key sent");
   }
+}
+
+/** Whom a request's service is counted for: a name for its key that does not give the key away; empty without one. */
+export function clientOf(authorization: string | undefined): string {
+  const key = keyOf(authorization) ?? authorization;
+  return key === undefined ? "" : digest(key).toString("base64url").slice(0, 22);
+}
+
+function keyOf(authorization: string | undefined): string | undefined {
+  return /^Bearer +(\S+) *$/i.exec(authorization ?? "")?.[1];
 }
 
 function digest(key: string): Buffer {

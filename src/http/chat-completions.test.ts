@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type OpenAI from "openai";
+import { ordinary } from "../core/index.js";
 import { chunksOf, jsonOf, says, serve } from "./scripted-completer.test.kit.js";
 
 type Whole = OpenAI.ChatCompletion;
@@ -41,9 +42,8 @@ test("a whole answer has OpenAI's shape to the letter", async (t) => {
     ],
     usage,
   });
-  assert.deepEqual(completer.requests, [
-    { model: "base", prompt: { kind: "chat", messages }, sampling: {}, maxTokens: null, stop: [], topLogprobs: null },
-  ]);
+  const asked = { model: "base", prompt: { kind: "chat", messages }, sampling: {}, maxTokens: null, stop: [] };
+  assert.deepEqual(completer.requests, [{ ...asked, topLogprobs: null, standing: ordinary }]);
 });
 
 test("a streamed answer says role, text and reason in this order, then [DONE]", async (t) => {

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import {
   BaseMismatch,
+  DeadlineExceeded,
   errorFromData,
   errorToData,
   InvalidRequest,
@@ -33,6 +34,11 @@ for (const [error, expected] of [
     assert.deepEqual(from(error), { ...expected, headers: {} });
   });
 }
+
+test("a request whose time is over is not worth another try", () => {
+  const expected = { status: 504, type: "server_error", param: null, code: "deadline_exceeded" };
+  assert.deepEqual(from(new DeadlineExceeded(0)), { ...expected, headers: { "x-should-retry": "false" } });
+});
 
 test("an overloaded server says after how many whole seconds to come back, at least one", () => {
   const response = from(new Overloaded("full", 2.2));

@@ -69,8 +69,8 @@ function errorType(status: number): string {
 function retryHeaders(status: number, retryAfterSeconds: unknown): Record<string, string> {
   if (typeof retryAfterSeconds === "number")
     return { "retry-after": String(Math.max(1, Math.ceil(retryAfterSeconds))) };
-  // OpenAI's clients try a conflict again by themselves; ours stay conflicts.
-  return status === 409 ? { "x-should-retry": "false" } : {};
+  // OpenAI's clients try a conflict and a timeout again by themselves; ours stay conflicts, and the time is over.
+  return status === 409 || status === 504 ? { "x-should-retry": "false" } : {};
 }
 
 /** The response, byte by byte, to what was not even HTTP, timed out or had oversized headers. */

@@ -33,6 +33,13 @@ const bothRefuse: readonly Case[] = [
   [{ max_tokens: 0 }, "max_tokens"],
   [{ max_tokens: "9" }, "max_tokens"],
   [{ max_completion_tokens: -1 }, "max_completion_tokens"],
+  [{ priority: 1.5 }, "priority"],
+  [{ priority: "high" }, "priority"],
+  [{ priority: 2 ** 31 }, "priority"],
+  [{ timeout: 0 }, "timeout"],
+  [{ timeout: -1 }, "timeout"],
+  [{ timeout: 86_401 }, "timeout"],
+  [{ timeout: "5" }, "timeout"],
   [{ stop: 7 }, "stop"],
   [{ stop: "" }, "stop"],
   [{ stop: ["a", ""] }, "stop"],
@@ -216,6 +223,13 @@ test("null is absent, unknown fields and values that ask for nothing are ignored
     plain,
   );
   assert.deepEqual(text({ echo: false, best_of: 1, suffix: "" }), text({}));
+});
+
+test("priority and timeout say where a request stands, by default in the middle and with time", () => {
+  for (const order of [chat({ priority: -3, timeout: 2.5 }), text({ priority: -3, timeout: 2.5 })]) {
+    assert.deepEqual([order.priority, order.timeoutMs], [-3, 2500]);
+  }
+  assert.deepEqual([chat({}).priority, chat({}).timeoutMs], [0, null]);
 });
 
 test("max_completion_tokens wins over max_tokens", () => {

@@ -19,6 +19,9 @@ const stopStringsMax = 4;
 const textMaxTokensDefault = 16;
 
 const penaltyRange = { min: -2, max: 2 };
+const priorityRange = { min: -(2 ** 31), max: 2 ** 31 - 1 };
+/** Seconds; a day is longer than any answer takes. */
+const timeoutRange = { min: 0.001, max: 86_400 };
 const positiveIntegers = { min: 1, max: Number.MAX_SAFE_INTEGER };
 
 /** What a client ordered: the completions to run, and how the answer is to be given. */
@@ -27,6 +30,10 @@ export interface Order {
   /** Prompt by prompt, {@link choicesPerPrompt} of each; a completion's place here is its choice's `index`. */
   readonly completions: readonly CompletionRequest[];
   readonly choicesPerPrompt: number;
+  /** Lower is handled earlier. */
+  readonly priority: number;
+  /** The answer is of no use after so long. Null: it has time. */
+  readonly timeoutMs: number | null;
   /** Answer as server-sent events. */
   readonly stream: boolean;
   /** End a streamed answer with a chunk that holds the usage. */
@@ -97,7 +104,16 @@ function parseOrder(body: Fields, differences: Differences): Order {
       return { model, prompt, sampling: forChoice(sampling, choice), maxTokens, stop, topLogprobs };
     }),
   );
-  return { model, completions, choicesPerPrompt, logprobs: topLogprobs !== null, ...parseStream(body) };
+  const timeoutSeconds = body.number("timeout", timeoutRange);
+  return {
+    model,
+    completions,
+    choicesPerPrompt,
+    priority: body.integer("priority", priorityRange) ?? 0,
+    timeoutMs: timeoutSeconds === undefined ? null : 1000 * timeoutSeconds,
+    logprobs: topLogprobs !== null,
+    ...parseStream(body),
+  };
 }
 
 function parseSampling(body: Fields): Partial<SamplingParams> {

@@ -11,6 +11,7 @@ import {
   KindredError,
   type ModelCard,
   ModelNotFound,
+  ordinary,
   type SampledToken,
   type SequenceSpec,
   type ServiceEvent,
@@ -134,6 +135,7 @@ export class LocalCompleter implements Completer {
       maxTokens: request.maxTokens ?? max - prompt.length,
       endTokens: model.endTokens,
       topLogprobs: request.topLogprobs,
+      standing: request.standing ?? ordinary,
     };
   }
 

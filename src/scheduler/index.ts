@@ -1,1 +1,3 @@
-export { type Facts, Scheduler, type SchedulerLimits } from "./scheduler.js";
+export type { Facts } from "./facts.js";
+export { defaultRules, type Rules } from "./rules.js";
+export { Scheduler, type SchedulerLimits } from "./scheduler.js";

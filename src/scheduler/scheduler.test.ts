@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Overloaded } from "../core/index.js";
-import { draw, endToken, plans, printPlan, scheduler, sequence, step } from "./scheduler.test.kit.js";
+import { draw, endToken, facts, plans, printPlan, scheduler, sequence, step } from "./scheduler.test.kit.js";
 
-const nobody = { isResident: () => false };
+const nobody = facts();
 
 test("a prompt is one span, then each step one token, until the tokens it may generate", () => {
   const made = scheduler({}, "a:5+3");
@@ -91,7 +91,7 @@ test("a variant that is not resident is wanted, and others are let in meanwhile"
 });
 
 test("one that was overtaken often enough lets nobody past, not even within one plan", () => {
-  const made = scheduler({ overtakenMax: 2 }, "a@clinc:1", "b:1+1", "c:1+1", "d:1+1");
+  const made = scheduler({ rules: { overtakenMax: 2 } }, "a@clinc:1", "b:1+1", "c:1+1", "d:1+1");
   assert.equal(step(made).plan, "b:1! c:1! wants clinc");
   assert.equal(step(made).plan, "wants clinc");
   assert.equal(step(made, { resident: ["clinc"] }).plan, "a:1! d:1!");
@@ -136,4 +136,20 @@ test("a variant that cannot be had takes its sequences out, running and waiting"
 test("a step that drew no token for a sequence that reached its end is a mistake of the engine", () => {
   const made = scheduler({}, "a:2");
   assert.throws(() => made.commit(made.plan(nobody), []), /no token was drawn for sequence a/);
+});
+
+test("whose deadline has come is taken out, waiting or running, and nobody else", () => {
+  const made = scheduler({ regions: 1 });
+  const until = (deadlineMs: number) => ({ standing: { client: "", priority: 0, deadlineMs } });
+  made.add({ ...sequence("a:2"), ...until(300) });
+  made.add({ ...sequence("b:2"), ...until(200) });
+  made.add(sequence("c:2"));
+  plans(made, 2);
+  assert.equal(made.nextDeadlineMs, 200);
+  assert.deepEqual(made.expire(199), []);
+  assert.deepEqual(made.expire(200), [{ id: "b", generatedTokens: 0 }]);
+  assert.equal(made.nextDeadlineMs, 300);
+  assert.deepEqual(made.expire(1000), [{ id: "a", generatedTokens: 2 }]);
+  assert.equal(made.nextDeadlineMs, Number.POSITIVE_INFINITY);
+  assert.equal(step(made).plan, "c:2!");
 });

@@ -6,9 +6,17 @@ import {
   type SequenceSpec,
   type Span,
   type StepPlan,
+  type WantedVariant,
 } from "../core/index.js";
 import { RegionPool } from "../kv/index.js";
 import { assert } from "../util/index.js";
+import { type Facts, residencyOf } from "./facts.js";
+import { type Demand, Fairness } from "./fairness.js";
+import { regionVictim, slotVictims } from "./preemption.js";
+import { defaultRules, type Rules } from "./rules.js";
+import { whoIsTurnedOut } from "./turning-out.js";
+import { type WaitingGroup, WaitingLine } from "./waiting-line.js";
+import { wantedVariants } from "./wanted.js";
 
 export interface SchedulerLimits {
   /** Sequences that run at once: the cache's regions. */
@@ -19,30 +27,33 @@ export interface SchedulerLimits {
   readonly stepTokens: number;
   /** Sequences that may wait beyond those running. */
   readonly queueMax: number;
-  /** A waiting sequence that was overtaken this often lets nobody past any more. */
-  readonly overtakenMax: number;
-}
-
-/** What a plan needs to know of the world. */
-export interface Facts {
-  /** The variant's planes lie in slots. */
-  isResident(variant: string): boolean;
+  /** Default: {@link defaultRules}. */
+  readonly rules?: Rules;
 }
 
 /**
  * Decides what each step computes; reads no clock and waits for nothing. Running sequences come first, one token each or a
- * chunk of their prompt, as far as the step's budget goes; then waiting ones are let in, in order of arrival, except that
- * one whose variant is still loading is overtaken by others, up to a bound.
+ * chunk of their prompt, as far as the step's budget goes; then waiting ones are let in, in the order of {@link WaitingLine}, except
+ * that one whose variant is not resident is overtaken by others, up to a bound. Who is urgent or has waited too long gets the region
+ * of another, which goes on later from its tokens.
  */
 export class Scheduler {
   readonly #limits: SchedulerLimits;
+  readonly #rules: Rules;
   readonly #regions: RegionPool;
-  readonly #waiting: Sequence[] = [];
+  readonly #fairness = new Fairness();
+  readonly #line: WaitingLine;
+  /** Everybody, waiting or running. */
+  readonly #sequences = new Map<string, Sequence>();
+  /** In the order in which they were let in. */
   readonly #running: Sequence[] = [];
+  #arrivals = 0;
 
   constructor(limits: SchedulerLimits) {
     this.#limits = limits;
+    this.#rules = limits.rules ?? defaultRules;
     this.#regions = new RegionPool(limits.regions);
+    this.#line = new WaitingLine(this.#rules);
   }
 
   get runningCount(): number {
@@ -50,11 +61,11 @@ export class Scheduler {
   }
 
   get waitingCount(): number {
-    return this.#waiting.length;
+    return this.#line.size;
   }
 
   get isIdle(): boolean {
-    return this.#running.length === 0 && this.#waiting.length === 0;
+    return this.#sequences.size === 0;
   }
 
   /** The variants of running sequences: what must stay resident. */
@@ -62,47 +73,78 @@ export class Scheduler {
     return new Set(this.#running.flatMap((sequence) => sequence.variant ?? []));
   }
 
-  /** @throws {Overloaded} when the queue is full */
-  add(spec: SequenceSpec): void {
+  /** When the first deadline comes, in milliseconds since 1970; infinity without one. */
+  get nextDeadlineMs(): number {
+    let next = Number.POSITIVE_INFINITY;
+    for (const { standing } of this.#sequences.values()) next = Math.min(next, standing.deadlineMs ?? next);
+    return next;
+  }
+
+  /**
+   * Puts a sequence in line.
+   *
+   * @returns the sequence that was turned out for it, if any: a full line makes room for a client that has less in it than another
+   * @throws {Overloaded} when the line is full
+   */
+  add(spec: SequenceSpec): string | undefined {
     assert(
       spec.prompt.length + spec.generated.length < this.#limits.contextLength,
       `sequence ${spec.id} does not fit a region`,
     );
-    if (this.#waiting.length >= this.#limits.queueMax + this.#regions.free) {
+    const sequence = new Sequence(spec);
+    const isFull = this.#line.size >= this.#limits.queueMax + this.#regions.free;
+    const turnedOut = isFull ? whoIsTurnedOut([...this.#line.groups], sequence) : undefined;
+    if (isFull && turnedOut === undefined) {
       throw new Overloaded(
-        `${this.#running.length} requests are running and ${this.#waiting.length} waiting, which is all this server takes`,
+        `${this.#running.length} requests are running and ${this.#line.size} waiting, which is all this server takes`,
         1,
       );
     }
-    this.#waiting.push(new Sequence(spec));
+    if (turnedOut) this.#forget(turnedOut);
+    sequence.keepsRegion = this.#rules.preemptionsMax === 0;
+    sequence.arrival = this.#arrivals;
+    this.#arrivals += 1;
+    this.#fairness.enter(sequence);
+    this.#level(sequence.standing.client);
+    this.#sequences.set(sequence.id, sequence);
+    this.#line.add(sequence);
+    return turnedOut?.id;
   }
 
   /** Forgets a sequence wherever it is; false when it is not here any more. */
   abort(id: string): boolean {
-    const waiting = this.#waiting.findIndex((sequence) => sequence.id === id);
-    if (waiting !== -1) {
-      this.#waiting.splice(waiting, 1);
-      return true;
-    }
-    const running = this.#running.find((sequence) => sequence.id === id);
-    if (running) this.#retire(running);
-    return running !== undefined;
+    const sequence = this.#sequences.get(id);
+    if (sequence) this.#forget(sequence);
+    return sequence !== undefined;
   }
 
   /** Takes every sequence of a variant out, running or waiting, and names them: the variant cannot be had. */
   abortVariant(variant: string): string[] {
-    const ids = [...this.#waiting, ...this.#running].filter((s) => s.variant === variant).map((s) => s.id);
+    const ids = [...this.#sequences.values()].filter((sequence) => sequence.variant === variant).map(({ id }) => id);
     for (const id of ids) this.abort(id);
     return ids;
   }
 
+  /** Takes out those whose deadline has come, and says how far they were. */
+  expire(nowMs: number): { readonly id: string; readonly generatedTokens: number }[] {
+    const late = [...this.#sequences.values()].filter(
+      ({ standing: { deadlineMs } }) => deadlineMs !== null && deadlineMs <= nowMs,
+    );
+    for (const sequence of late) this.#forget(sequence);
+    return late.map(({ id, generatedTokens }) => ({ id, generatedTokens }));
+  }
+
+  /** Lets in whom it can and divides the next step among those who run. */
   plan(facts: Facts): StepPlan {
     const wanted = this.#admit(facts);
     const spans: Span[] = [];
     let budget = this.#limits.stepTokens;
     // Decoding sequences first: their one token each must not wait for a long prompt.
-    const byPending = [...this.#running].sort((a, b) => Number(a.pendingTokens > 1) - Number(b.pendingTokens > 1));
-    for (const sequence of byPending) {
+    const isPrompt = ({ pendingTokens }: Sequence) => Number(pendingTokens > 1);
+    const order = [...this.#running].sort(
+      (a, b) => isPrompt(a) - isPrompt(b) || a.standing.priority - b.standing.priority,
+    );
+    for (const sequence of order) {
       const count = Math.min(sequence.pendingTokens, budget);
       if (count === 0) break;
       spans.push({ sequence, count, samples: count === sequence.pendingTokens });
@@ -122,38 +164,98 @@ export class Scheduler {
       const token = tokens.get(sequence.id);
       assert(token !== undefined, `no token was drawn for sequence ${sequence.id}`);
       sequence.tokens.push(token);
+      this.#fairness.chargeOutput(sequence);
       const ended = sequence.spec.endTokens.includes(token);
       const full =
         sequence.generatedTokens >= sequence.spec.maxTokens || sequence.tokens.length >= this.#limits.contextLength;
       if (!ended && !full) continue;
-      this.#retire(sequence);
+      this.#forget(sequence);
       finished.push({ id: sequence.id, reason: ended ? "stop" : "length" });
     }
     return finished;
   }
 
-  #admit(facts: Facts): string[] {
-    const wanted = new Set<string>();
-    const overtaken: Sequence[] = [];
-    for (const sequence of [...this.#waiting]) {
-      if (overtaken.some((passed) => passed.overtaken >= this.#limits.overtakenMax)) break;
-      if (sequence.variant !== null && !facts.isResident(sequence.variant)) {
-        wanted.add(sequence.variant);
-        overtaken.push(sequence);
-        continue;
+  /** Lets in one after the other, as long as there is a region for the next. */
+  #admit(facts: Facts): WantedVariant[] {
+    for (;;) {
+      const order = this.#line.inOrder(this.#fairness);
+      const { next, absent } = this.#next(order, facts);
+      if (next === undefined || !this.#findRegion(next)) {
+        const first = order.find((group) => residencyOf(group, facts) !== "loading");
+        if (first) this.#line.hold(first);
+        return wantedVariants(order, this.runningVariants, facts);
       }
-      const region = this.#regions.take();
-      if (region === undefined) break;
-      sequence.region = region;
-      this.#waiting.splice(this.#waiting.indexOf(sequence), 1);
-      this.#running.push(sequence);
-      for (const passed of overtaken) passed.overtaken += 1;
+      // Who goes before more urgent ones does so by right, and is not to be preempted by them the next moment.
+      const goesByRight =
+        next.isStarved || order.slice(order.indexOf(next)).some((one) => one.priority < next.priority);
+      this.#start(next, absent, goesByRight);
     }
-    return [...wanted];
   }
 
-  #retire(sequence: Sequence): void {
-    assert(sequence.region !== null, `sequence ${sequence.id} retired twice`);
+  /** The first whose variant is resident, and those before it whose is neither that nor on its way. */
+  #next(
+    order: readonly WaitingGroup[],
+    facts: Facts,
+  ): { next: WaitingGroup | undefined; absent: readonly WaitingGroup[] } {
+    const absent: WaitingGroup[] = [];
+    for (const group of order) {
+      const residency = residencyOf(group, facts);
+      if (residency === "resident") return { next: group, absent };
+      if (residency === "loading") continue;
+      absent.push(group);
+      if (!group.isStarved) continue;
+      const hasRoom = (pinned: ReadonlySet<string>) => facts.hasRoom(group.variant!, pinned);
+      for (const victim of slotVictims(group, this.#running, this.#fairness, hasRoom) ?? []) this.#preempt(victim);
+      break; // nobody goes past it
+    }
+    return { next: undefined, absent };
+  }
+
+  #findRegion(group: WaitingGroup): boolean {
+    if (this.#regions.free > 0) return true;
+    const victim = regionVictim(group, this.#running, this.#fairness);
+    if (victim) this.#preempt(victim);
+    return victim !== undefined;
+  }
+
+  #start(group: WaitingGroup, overtaken: readonly WaitingGroup[], keepsRegion: boolean): void {
+    const sequence = this.#line.take(group, overtaken);
+    const region = this.#regions.take();
+    assert(region !== undefined, "a region was found");
+    sequence.region = region;
+    sequence.keepsRegion ||= keepsRegion;
+    if (sequence.preemptions === 0) this.#fairness.chargeInput(sequence);
+    this.#running.push(sequence);
+  }
+
+  /** Takes the region of a running sequence, which goes back to its place in line. */
+  #preempt(sequence: Sequence): void {
+    this.#release(sequence);
+    sequence.computedTokens = 0;
+    sequence.preemptions += 1;
+    sequence.keepsRegion = sequence.preemptions >= this.#rules.preemptionsMax;
+    this.#line.add(sequence);
+  }
+
+  /** Puts a client that comes on the level of those who wait already, or where nobody waits, of those who run. */
+  #level(client: string): void {
+    const waiting: readonly Demand[] = [...this.#line.groups];
+    const running = this.#running.map(({ standing, variant }) => ({ client: standing.client, variant }));
+    this.#fairness.levelClients(waiting.length > 0 ? waiting : running);
+    const isOwn = (demand: Demand) => demand.client === client;
+    const own = waiting.filter(isOwn);
+    this.#fairness.levelVariants(client, own.length > 0 ? own : running.filter(isOwn));
+  }
+
+  #forget(sequence: Sequence): void {
+    if (sequence.region === null) this.#line.remove(sequence);
+    else this.#release(sequence);
+    this.#sequences.delete(sequence.id);
+    this.#fairness.leave(sequence);
+  }
+
+  #release(sequence: Sequence): void {
+    assert(sequence.region !== null, `sequence ${sequence.id} released twice`);
     this.#running.splice(this.#running.indexOf(sequence), 1);
     this.#regions.release(sequence.region);
     sequence.region = null;

@@ -1,45 +1,57 @@
-// A server's life at random, without computing: sequences come and leave, variants load and are dropped, and a pretend engine
-// checks every plan against what it itself knows of its cache.
+// A server's life at random, without computing: sequences come and leave, variants load, fail and are dropped, some are urgent and
+// some have deadlines, and a pretend engine holds every plan against what it itself knows.
 
 import assert from "node:assert/strict";
 import { defaultSampling, Overloaded, type SequenceSpec, type StepPlan } from "../core/index.js";
-import { uniformAt } from "../util/index.js";
+import { Dice } from "./dice.test.kit.js";
+import { PretendEngine } from "./pretend-engine.test.kit.js";
+import { PretendSlots } from "./pretend-slots.test.kit.js";
+import type { Rules } from "./rules.js";
 import { Scheduler, type SchedulerLimits } from "./scheduler.js";
 import { endToken } from "./scheduler.test.kit.js";
 
+export interface SimulationOptions {
+  /** Steps in which requests come; after them there are only ends. */
+  readonly steps: number;
+  /** What comes: anything at any time, or, of one priority and with time, from every client as much as its share of the line holds. */
+  readonly traffic: "random" | "saturated";
+  /** How many times longer each client's requests are than those of the one before; in saturated traffic. Default: 1. */
+  readonly growth?: number;
+  /** Random where they are left out. */
+  readonly limits?: Partial<Omit<SchedulerLimits, "rules">>;
+  readonly rules?: Partial<Rules>;
+  readonly clients?: number;
+  readonly slots?: number;
+}
+
 export interface SimulationReport {
-  readonly limits: SchedulerLimits;
+  readonly limits: SchedulerLimits & { readonly rules: Rules };
   readonly steps: number;
   readonly submitted: number;
+  /** How requests ended: each in one of these ways. */
   readonly refused: number;
+  readonly turnedOut: number;
   readonly aborted: number;
+  readonly expired: number;
+  /** The variant could not be loaded. */
+  readonly failed: number;
   readonly finished: number;
-  /** The most later sequences that were let in before any one; undefined where steps are too small to show all who run. */
-  readonly overtakenMost: number | undefined;
+  readonly preemptions: number;
+  /** The most steps from a request's arrival or preemption to its next span. */
+  readonly waitMost: number;
   /** Regions that could not be taken again after everything had ended. */
   readonly regionsLeaked: number;
+  /** Weighted tokens that each client had while requests came: a token read counts once however often it was computed. */
+  readonly service: readonly number[];
+  /** Mean time of a plan and of a commit. */
+  readonly planMicroseconds: number;
 }
 
-/** What the outside knows of a sequence that was accepted. */
-interface Witness {
-  readonly spec: SequenceSpec;
-  readonly arrival: number;
-  overtaken: number;
-  /** Tokens the engine has seen of it, by position. */
-  readonly computed: number[];
-  region: number | null;
-  drawn: number;
-}
-
-/** Requests come for the first so many steps; from then on there are only ends. */
-const openSteps = 60;
-/** Enough for a step to have a span of every sequence that runs. */
-const everybodysTokens = 1000;
-const variantNames = ["clinc", "dates", "roman", "scan"];
+const variantNames = ["banking", "clinc", "dates", "roman", "scan", "wiki"];
 
 /** @throws when a plan breaks a rule, with the seed in the message */
-export function simulate(seed: number): SimulationReport {
-  const world = new World(seed);
+export function simulate(seed: number, options: SimulationOptions): SimulationReport {
+  const world = new World(seed, options);
   try {
     while (!world.isOver) world.step();
     return world.report();
@@ -48,73 +60,138 @@ export function simulate(seed: number): SimulationReport {
   }
 }
 
+/** Jain's index of fairness: 1 when all have the same, 1/n when one has everything. */
+export function jainIndex(shares: readonly number[]): number {
+  const sum = shares.reduce((a, b) => a + b, 0);
+  return sum ** 2 / (shares.length * shares.reduce((a, b) => a + b ** 2, 0));
+}
+
+/** What is not at random in a request. */
+interface Arrival {
+  readonly client?: number;
+  readonly variant?: string | null;
+  /** Tokens. */
+  readonly prompt?: number;
+  readonly maxTokens?: number;
+  readonly priority?: number;
+  readonly deadlineMs?: number | null;
+}
+
 class World {
   steps = 0;
-  readonly #seed: number;
-  readonly #limits: SchedulerLimits;
+  readonly #options: SimulationOptions;
+  readonly #dice: Dice;
+  readonly #limits: SchedulerLimits & { readonly rules: Rules };
   readonly #scheduler: Scheduler;
-  readonly #alive = new Map<string, Witness>();
-  /** Whose keys lie in which region. */
-  readonly #regions = new Map<number, string>();
-  readonly #loadedAtStep = new Map<string, number>();
-  readonly #count = { submitted: 0, refused: 0, aborted: 0, finished: 0 };
-  #overtakenMost = 0;
-  #draws = 0;
+  readonly #slots: PretendSlots;
+  readonly #engine: PretendEngine;
+  readonly #service: number[];
+  readonly #count = { submitted: 0, refused: 0, turnedOut: 0, aborted: 0, expired: 0, failed: 0, finished: 0 };
+  #plannedMs = 0;
 
-  constructor(seed: number) {
-    this.#seed = seed;
-    this.#limits = {
-      regions: this.#between(1, 6),
-      contextLength: this.#between(8, 40),
-      stepTokens: seed % 2 === 0 ? this.#between(1, 24) : everybodysTokens,
-      queueMax: this.#between(0, 12),
-      overtakenMax: this.#between(0, 6),
+  constructor(seed: number, options: SimulationOptions) {
+    const dice = new Dice(seed);
+    this.#options = options;
+    this.#dice = dice;
+    const rules: Rules = {
+      overtakenMax: dice.between(1, 6),
+      turnsMax: dice.between(1, 40),
+      preemptionsMax: dice.between(0, 3),
+      leadMax: dice.between(0, 300),
+      ...options.rules,
     };
+    this.#limits = {
+      regions: dice.between(1, 6),
+      contextLength: dice.between(8, 40),
+      stepTokens: dice.chance(0.5) ? dice.between(1, 24) : 1000,
+      queueMax: dice.between(0, 12),
+      ...options.limits,
+      rules,
+    };
+    this.#service = new Array<number>(options.clients ?? dice.between(1, 4)).fill(0);
     this.#scheduler = new Scheduler(this.#limits);
+    this.#slots = new PretendSlots(dice, options.slots ?? dice.between(1, 4));
+    this.#engine = new PretendEngine(this.#limits, rules.preemptionsMax);
   }
 
   get isOver(): boolean {
-    return this.steps > openSteps && this.#scheduler.isIdle;
+    return this.steps > this.#options.steps && this.#scheduler.isIdle;
   }
 
   step(): void {
     this.steps += 1;
-    assert.ok(this.steps < 20_000, `sequences never end: ${[...this.#alive.keys()]}`);
-    if (this.steps <= openSteps) for (let i = this.#between(0, 3); i > 0; i--) this.#submit();
-    if (this.#chance(0.1)) this.#abortSomeone();
-    this.#dropSomeVariant();
-
-    const waitingBefore = this.#scheduler.waitingCount;
-    const plan = this.#scheduler.plan({ isResident: (variant) => this.#isResident(variant) });
-    this.#noteAdmissions(plan);
-    this.#checkWork(plan, waitingBefore);
-    for (const variant of plan.wanted) this.#load(variant);
+    assert.ok(this.steps < this.#options.steps + 20_000, `sequences never end: ${[...this.#engine.alive.keys()]}`);
+    if (this.steps <= this.#options.steps) this.#arrivals();
+    if (this.#options.traffic === "random" && this.#dice.chance(0.05)) this.#abortSomeone();
+    for (const variant of this.#slots.pass()) {
+      for (const id of this.#scheduler.abortVariant(variant)) this.#end(id, "failed");
+    }
+    for (const { id } of this.#scheduler.expire(this.steps)) {
+      const { deadlineMs } = this.#engine.alive.get(id)!.spec.standing!;
+      assert.ok(deadlineMs !== null && deadlineMs <= this.steps, `${id} had time`);
+      this.#end(id, "expired");
+    }
+    const startedMs = performance.now();
+    const plan = this.#scheduler.plan(this.#slots);
+    this.#plannedMs += performance.now() - startedMs;
+    this.#checkPlan(plan);
+    const running = this.#scheduler.runningVariants;
+    for (const wanted of plan.wanted) this.#slots.load(wanted, running);
     this.#compute(plan);
   }
 
   report(): SimulationReport {
-    assert.equal(this.#alive.size, 0, `sequences were lost: ${[...this.#alive.keys()]}`);
-    const probe = this.#scheduler;
-    for (let i = 0; i < this.#limits.regions; i++) probe.add(this.#spec(`probe ${i}`, null, 1));
-    probe.plan({ isResident: () => false });
+    assert.equal(this.#engine.alive.size, 0, `sequences were lost: ${[...this.#engine.alive.keys()]}`);
+    const { regions } = this.#limits;
+    for (let i = 0; i < regions; i++) this.#scheduler.add(this.#spec(`probe ${i}`, { variant: null, prompt: 1 }));
+    this.#scheduler.plan(this.#slots);
     return {
       limits: this.#limits,
       steps: this.steps,
       ...this.#count,
-      overtakenMost: this.#limits.stepTokens === everybodysTokens ? this.#overtakenMost : undefined,
-      regionsLeaked: this.#limits.regions - probe.runningCount,
+      preemptions: this.#engine.preemptions,
+      waitMost: this.#engine.waitMost,
+      regionsLeaked: regions - this.#scheduler.runningCount,
+      service: this.#service,
+      planMicroseconds: (1000 * this.#plannedMs) / this.steps,
     };
   }
 
-  #submit(): void {
-    const id = `s${this.#count.submitted}`;
-    const variant = this.#chance(0.3) ? null : variantNames[this.#between(0, variantNames.length - 1)]!;
-    const spec = this.#spec(id, variant, this.#between(1, this.#limits.contextLength - 1));
+  #arrivals(): void {
+    const clients = this.#service.length;
+    if (this.#options.traffic === "saturated") {
+      // As many waiting as there is room for, and each client's requests three times as long as the one's before.
+      const share = Math.floor((this.#limits.queueMax + this.#limits.regions) / clients);
+      const missing = new Array<number>(clients).fill(share);
+      for (const { spec } of this.#engine.alive.values()) missing[Number(spec.standing!.client)]! -= 1;
+      for (const [client, count] of missing.entries()) {
+        for (let i = 0; i < count; i++) {
+          const prompt = Math.min(
+            this.#limits.contextLength >> 1,
+            (this.#options.growth ?? 1) ** client * this.#dice.between(1, 3),
+          );
+          this.#submit({ client, prompt, maxTokens: prompt - 1 || 1 });
+        }
+      }
+      return;
+    }
+    for (let i = this.#dice.between(0, 3); i > 1; i--) {
+      const priority = this.#dice.chance(0.3) ? this.#dice.between(-2, 2) : 0;
+      this.#submit({ priority, deadlineMs: this.#dice.chance(0.1) ? this.steps + this.#dice.between(0, 200) : null });
+    }
+  }
+
+  #submit(fields: Arrival): void {
+    const spec = this.#spec(`s${this.#count.submitted}`, fields);
     const { runningCount, waitingCount } = this.#scheduler;
     this.#count.submitted += 1;
     try {
-      this.#scheduler.add(spec);
-      this.#alive.set(id, { spec, arrival: this.#count.submitted, overtaken: 0, computed: [], region: null, drawn: 0 });
+      const turnedOut = this.#scheduler.add(spec);
+      if (turnedOut !== undefined) {
+        assert.equal(this.#engine.alive.get(turnedOut)!.drawn.length, 0, `${turnedOut} was answered and turned out`);
+        this.#end(turnedOut, "turnedOut");
+      }
+      this.#engine.accept(spec, this.steps);
     } catch (error) {
       assert.ok(error instanceof Overloaded, String(error));
       const room = this.#limits.regions + this.#limits.queueMax - runningCount - waitingCount;
@@ -123,127 +200,71 @@ class World {
     }
   }
 
-  #spec(id: string, variant: string | null, promptLength: number): SequenceSpec {
+  #spec(id: string, fields: Arrival): SequenceSpec {
+    const client = fields.client ?? this.#dice.between(0, this.#service.length - 1);
     return {
       id,
-      variant,
-      prompt: Array.from({ length: promptLength }, (_, at) => 10 + at),
+      variant: fields.variant === undefined ? this.#variant() : fields.variant,
+      prompt: Array.from(
+        { length: fields.prompt ?? this.#dice.between(1, this.#limits.contextLength - 1) },
+        (_, at) => 10 + at,
+      ),
       generated: [],
       sampling: { ...defaultSampling, seed: 0 },
-      maxTokens: this.#between(1, 12),
+      maxTokens: fields.maxTokens ?? this.#dice.between(1, 12),
       endTokens: [endToken],
       topLogprobs: null,
+      standing: { client: `${client}`, priority: fields.priority ?? 0, deadlineMs: fields.deadlineMs ?? null },
     };
   }
 
+  #variant(): string | null {
+    return this.#dice.chance(0.3) ? null : this.#dice.pick(variantNames);
+  }
+
   #abortSomeone(): void {
-    const ids = [...this.#alive.keys()];
+    const ids = [...this.#engine.alive.keys()];
     if (ids.length === 0) return;
-    const id = ids[this.#between(0, ids.length - 1)]!;
+    const id = this.#dice.pick(ids);
     assert.ok(this.#scheduler.abort(id), `${id} was lost before it was aborted`);
-    this.#forget(id);
-    this.#count.aborted += 1;
+    this.#end(id, "aborted");
   }
 
-  #isResident(variant: string): boolean {
-    return (this.#loadedAtStep.get(variant) ?? Number.POSITIVE_INFINITY) <= this.steps;
-  }
-
-  #load(variant: string): void {
-    assert.ok(!this.#isResident(variant), `${variant} is wanted and resident`);
-    if (!this.#loadedAtStep.has(variant)) this.#loadedAtStep.set(variant, this.steps + this.#between(1, 15));
-  }
-
-  #dropSomeVariant(): void {
-    const droppable = variantNames.filter(
-      (name) => this.#isResident(name) && !this.#scheduler.runningVariants.has(name),
-    );
-    if (droppable.length > 0 && this.#chance(0.2)) this.#loadedAtStep.delete(droppable[0]!);
-  }
-
-  /** Sequences that appear in a region for the first time were let in, past those that still wait and came before them. */
-  #noteAdmissions({ spans }: StepPlan): void {
-    for (const { sequence } of spans) {
-      const witness = this.#alive.get(sequence.id);
-      assert.ok(witness, `${sequence.id} is planned after its end`);
-      if (witness.region !== null) {
-        assert.equal(sequence.region, witness.region, `${sequence.id} moved`);
-        continue;
-      }
-      assert.ok(sequence.region !== null && sequence.region >= 0 && sequence.region < this.#limits.regions);
-      assert.ok(
-        !this.#regions.has(sequence.region),
-        `${sequence.id} got the region of ${this.#regions.get(sequence.region)}`,
-      );
-      witness.region = sequence.region;
-      this.#regions.set(sequence.region, sequence.id);
-      for (const other of this.#alive.values()) {
-        if (other.region !== null || other.arrival > witness.arrival || this.#isPlanned(spans, other)) continue;
-        other.overtaken += 1;
-        this.#overtakenMost = Math.max(this.#overtakenMost, other.overtaken);
-      }
+  #checkPlan({ spans, wanted }: StepPlan): void {
+    const { runningCount, waitingCount } = this.#scheduler;
+    assert.equal(runningCount + waitingCount, this.#engine.alive.size, "a sequence is lost or twice here");
+    assert.ok(runningCount <= this.#limits.regions);
+    assert.equal(new Set(wanted.map(({ variant }) => variant)).size, wanted.length, "a variant is wanted twice");
+    if (runningCount > 0) assert.ok(spans.length > 0, "sequences run and nothing is planned");
+    const variants = [...this.#engine.alive.values()].map(({ spec }) => spec.variant);
+    const isThere = (variant: string | null) => variant === null || this.#slots.residency(variant) === "resident";
+    if (waitingCount > 0 && variants.every(isThere)) {
+      assert.equal(runningCount, this.#limits.regions, "a region is free and everybody could use it");
     }
-  }
-
-  #isPlanned(spans: StepPlan["spans"], { spec }: Witness): boolean {
-    return spans.some(({ sequence }) => sequence.id === spec.id);
-  }
-
-  #checkWork({ spans, wanted }: StepPlan, waitingBefore: number): void {
-    const tokens = spans.reduce((sum, { count }) => sum + count, 0);
-    assert.ok(tokens <= this.#limits.stepTokens, `${tokens} tokens in a step of ${this.#limits.stepTokens}`);
-    assert.equal(new Set(spans.map(({ sequence }) => sequence.id)).size, spans.length, "a sequence has two spans");
-    assert.equal(new Set(wanted).size, wanted.length, "a variant is wanted twice");
-    if (this.#scheduler.runningCount > 0) assert.ok(spans.length > 0, "sequences run and nothing is planned");
-    else if (waitingBefore > 0) assert.ok(wanted.length > 0, "sequences wait for nothing");
     for (const { sequence } of spans) {
-      assert.ok(sequence.variant === null || this.#isResident(sequence.variant), `${sequence.variant} is not resident`);
+      assert.ok(isThere(sequence.variant), `${sequence.variant} is not resident`);
+      if (sequence.variant !== null) this.#slots.touch(sequence.variant);
     }
   }
 
   #compute(plan: StepPlan): void {
-    const tokens = [];
-    for (const { sequence, count, samples } of plan.spans) {
-      const witness = this.#alive.get(sequence.id)!;
-      assert.ok(
-        count > 0 && sequence.computedTokens === witness.computed.length,
-        `${sequence.id} has a gap in its cache`,
-      );
-      witness.computed.push(...sequence.tokens.slice(sequence.computedTokens, sequence.computedTokens + count));
-      assert.ok(witness.computed.length <= this.#limits.contextLength, `${sequence.id} outgrew its region`);
-      assert.equal(samples, witness.computed.length === sequence.tokens.length);
-      if (samples) tokens.push({ id: sequence.id, token: this.#chance(0.1) ? endToken : 5, logprob: null, top: [] });
+    const seenBefore = plan.spans.map(({ sequence: { id } }) => this.#engine.alive.get(id)?.promptSeen ?? 0);
+    const sampled = this.#engine.compute(plan, this.steps);
+    if (this.steps <= this.#options.steps) {
+      for (const [index, { sequence, samples }] of plan.spans.entries()) {
+        const { spec, promptSeen } = this.#engine.alive.get(sequence.id)!;
+        this.#service[Number(spec.standing!.client)]! += promptSeen - seenBefore[index]! + (samples ? 2 : 0);
+      }
     }
-    const finished = new Map(this.#scheduler.commit(plan, tokens).map(({ id, reason }) => [id, reason]));
-    for (const { id, token } of tokens) {
-      const witness = this.#alive.get(id)!;
-      witness.drawn += 1;
-      const { maxTokens, prompt } = witness.spec;
-      const isFull = witness.drawn >= maxTokens || prompt.length + witness.drawn >= this.#limits.contextLength;
-      assert.equal(finished.get(id), token === endToken ? "stop" : isFull ? "length" : undefined, id);
-    }
-    for (const id of finished.keys()) {
-      this.#forget(id);
-      this.#count.finished += 1;
-    }
+    const startedMs = performance.now();
+    const finished = this.#scheduler.commit(plan, sampled);
+    this.#plannedMs += performance.now() - startedMs;
+    this.#engine.checkEnds(sampled, finished);
+    for (const { id } of finished) this.#end(id, "finished");
   }
 
-  #forget(id: string): void {
-    const { region } = this.#alive.get(id)!;
-    if (region !== null) this.#regions.delete(region);
-    this.#alive.delete(id);
-  }
-
-  #between(low: number, high: number): number {
-    return low + Math.floor(this.#random() * (high - low + 1));
-  }
-
-  #chance(probability: number): boolean {
-    return this.#random() < probability;
-  }
-
-  #random(): number {
-    this.#draws += 1;
-    return uniformAt(this.#seed, this.#draws);
+  #end(id: string, how: "turnedOut" | "aborted" | "expired" | "failed" | "finished"): void {
+    this.#engine.forget(id, this.steps);
+    this.#count[how] += 1;
   }
 }

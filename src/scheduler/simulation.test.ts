@@ -1,12 +1,17 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { type SimulationReport, simulate } from "./simulate.test.kit.js";
+import { defaultRules } from "./rules.js";
+import { jainIndex, type SimulationReport, simulate } from "./simulate.test.kit.js";
 
-const runs = Array.from({ length: 300 }, (_, seed) => ({ seed, run: simulate(seed) }));
+const runs = Array.from({ length: 200 }, (_, seed) => ({
+  seed,
+  run: simulate(seed, { steps: 120, traffic: "random" }),
+}));
 
-test("every sequence is refused, aborted or finished, once", () => {
+test("every sequence ends in one way: refused, turned out, aborted, expired, failed with its variant, or finished", () => {
   for (const { seed, run } of runs) {
-    assert.equal(run.refused + run.aborted + run.finished, run.submitted, `seed ${seed}`);
+    const ended = run.refused + run.turnedOut + run.aborted + run.expired + run.failed + run.finished;
+    assert.equal(ended, run.submitted, `seed ${seed}`);
   }
 });
 
@@ -14,22 +19,47 @@ test("no schedule leaks a region", () => {
   for (const { seed, run } of runs) assert.equal(run.regionsLeaked, 0, `seed ${seed}`);
 });
 
-test("nobody is overtaken more often than the limits allow", () => {
-  for (const { seed, run } of runs) assert.ok((run.overtakenMost ?? 0) <= run.limits.overtakenMax, `seed ${seed}`);
+test("nobody waits longer than if all the places of the line and of the cache went before him, one by one", () => {
+  const longestLoad = 15;
+  for (const { seed, run } of runs) {
+    const { queueMax, regions, contextLength } = run.limits;
+    const bound = (queueMax + 2 * regions) * (contextLength + longestLoad);
+    assert.ok(run.waitMost <= bound, `seed ${seed}: ${run.waitMost} steps of ${bound}`);
+  }
 });
 
 test("the simulations meet what they are about", () => {
-  const total = (count: (run: SimulationReport) => number) => runs.reduce((sum, { run }) => sum + count(run), 0);
-  const overtaken = total((run) =>
-    Number(run.limits.overtakenMax > 1 && run.overtakenMost === run.limits.overtakenMax),
-  );
-  const seen = {
-    finished: total((run) => run.finished),
-    aborted: total((run) => run.aborted),
-    refused: total((run) => run.refused),
-    overtaken,
+  const least = {
+    finished: 6000,
+    turnedOut: 2000,
+    aborted: 800,
+    expired: 50,
+    failed: 250,
+    refused: 3000,
+    preemptions: 400,
   };
-  for (const [what, least] of Object.entries({ finished: 8000, aborted: 800, refused: 2000, overtaken: 50 })) {
-    assert.ok(seen[what as keyof typeof seen] >= least, `${what}: ${JSON.stringify(seen)}`);
+  for (const [what, count] of Object.entries(least)) {
+    const seen = runs.reduce((sum, { run }) => sum + run[what as keyof typeof least], 0);
+    assert.ok(seen >= count, `${what}: ${seen}`);
   }
 });
+
+test("clients that ask for all they can get, and for the same, get the same, also when their variants take turns in the slots", () => {
+  for (const slots of [2, 3, 6]) {
+    for (const { seed, run } of saturated(1, slots)) {
+      assert.ok(jainIndex(run.service) >= 0.99, `seed ${seed}, ${slots} slots: ${run.service}`);
+    }
+  }
+});
+
+test("clients whose requests are up to 27 times as long as those of others get no more for it", () => {
+  for (const { seed, run } of saturated(3, 6)) {
+    assert.ok(jainIndex(run.service) >= 0.99, `seed ${seed}: ${run.service}`);
+  }
+});
+
+function saturated(growth: number, slots: number): { seed: number; run: SimulationReport }[] {
+  const limits = { queueMax: 32, regions: 8, stepTokens: 64, contextLength: 256 };
+  const options = { steps: 500, traffic: "saturated", clients: 4, growth, slots, limits, rules: defaultRules } as const;
+  return [1, 2].map((seed) => ({ seed, run: simulate(seed, options) }));
+}

@@ -104,7 +104,11 @@ test("whatever is placed, used and dropped, slots and indexes are each somebody'
       for (const { name, verb, wanted, pinned } of moves) {
         const before = placed.names;
         if (verb === "place" && !placed.find(name)) {
-          const placement = placed.place(name, needs(...wanted), (other) => pinned.includes(other));
+          const isPinned = (other: string) => pinned.includes(other);
+          const hasRoom = placed.hasRoom(needs(...wanted), isPinned);
+          assert.deepEqual(placed.names, before);
+          const placement = placed.place(name, needs(...wanted), isPinned);
+          assert.equal(placement !== undefined, hasRoom);
           assert.ok(
             before.every((other) => !pinned.includes(other) || placed.find(other)),
             "a pinned variant was dropped",

@@ -55,6 +55,30 @@ export class Residency {
   /** Finds places, dropping others if need be; undefined, and nothing dropped, when pinned ones leave too little. */
   place(variant: string, needs: SlotNeeds, isPinned: (variant: string) => boolean): Placement | undefined {
     assert(!this.#placed.has(variant), `${variant} is placed already`);
+    const victims = this.#victims(needs, isPinned);
+    if (victims === undefined) return undefined;
+    for (const victim of victims) this.drop(victim);
+    const slots = new Map([...needs].map((classId) => [classId, this.#freeSlots.get(classId)!.shift()!]));
+    const placement = { index: this.#freeIndexes.shift()!, slots };
+    this.#placed.set(variant, placement);
+    return placement;
+  }
+
+  /** Whether `place` would find places. */
+  hasRoom(needs: SlotNeeds, isPinned: (variant: string) => boolean): boolean {
+    return this.#victims(needs, isPinned) !== undefined;
+  }
+
+  drop(variant: string): void {
+    const placement = this.#placed.get(variant);
+    assert(placement, `${variant} is dropped but was not placed`);
+    this.#placed.delete(variant);
+    this.#freeIndexes.push(placement.index);
+    for (const [classId, slot] of placement.slots) this.#freeSlots.get(classId)!.push(slot);
+  }
+
+  /** Whom to drop: those used longest ago, as few of them as will do. */
+  #victims(needs: SlotNeeds, isPinned: (variant: string) => boolean): string[] | undefined {
     let victims: string[] = [];
     for (const name of this.#placed.keys()) {
       if (this.#fits(needs, victims)) break;
@@ -66,19 +90,7 @@ export class Residency {
       const fewer = victims.filter((victim) => victim !== spared);
       if (this.#fits(needs, fewer)) victims = fewer;
     }
-    for (const victim of victims) this.drop(victim);
-    const slots = new Map([...needs].map((classId) => [classId, this.#freeSlots.get(classId)!.shift()!]));
-    const placement = { index: this.#freeIndexes.shift()!, slots };
-    this.#placed.set(variant, placement);
-    return placement;
-  }
-
-  drop(variant: string): void {
-    const placement = this.#placed.get(variant);
-    assert(placement, `${variant} is dropped but was not placed`);
-    this.#placed.delete(variant);
-    this.#freeIndexes.push(placement.index);
-    for (const [classId, slot] of placement.slots) this.#freeSlots.get(classId)!.push(slot);
+    return victims;
   }
 
   #fits(needs: SlotNeeds, victims: readonly string[]): boolean {
