@@ -65,8 +65,7 @@ export async function finishTensors(
 async function finish(tensor: DeltaTensor, finishing: Finishing, thread: ExactThread | null): Promise<DeltaTensor> {
   const { workspace } = finishing;
   if (tensor.kind !== "planes") return thread ? makeExact(tensor, [], finishing, thread) : tensor;
-  const { name, planeDType, factors } = tensor;
-  assert(!thread || factors.length === 0, `${name} has factors, whose sums no reference has`);
+  const { name, planeDType } = tensor;
   const shape = asMatrix([tensor.shape[0]! - (tensor.extraRows?.count ?? 0), tensor.shape[1]!]);
   const resident: Plane[] = [];
   const blobs: DeltaBlob[] = [];

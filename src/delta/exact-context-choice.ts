@@ -1,0 +1,107 @@
+import { FREQUENCY_TOTAL, PROBABILITY_BITS, SYMBOLS_MAX } from "../entropy/index.js";
+
+/** Contexts that are chosen at most: tables of more would not stay in a core's cache while they decode. */
+const CONTEXTS_CHOSEN_MAX = 96;
+/** A context has to save more bits than this and those of its distribution: its table takes the time of a thousand elements to make. */
+const CONTEXT_BITS = 512;
+
+/** Neighbouring diagonals that share a distribution. */
+interface Segment {
+  readonly hint: number;
+  /** One beyond its last diagonal. */
+  end: number;
+  counts: Float64Array;
+  bits: number;
+  /** Bits saved by merging it with the next. */
+  gain: number;
+}
+
+/**
+ * Merges neighbouring diagonals of each hint until contexts pay for themselves.
+ *
+ * @param counts how often each symbol comes in each cell, `[hints, diagonals, SYMBOLS_MAX]`
+ * @param share how many elements of the tensor each counted one stands for
+ * @returns `[hints, diagonals]`: contexts, ascending from 0
+ */
+export function chooseContexts(counts: Uint32Array, hints: number, diagonals: number, share: number): Uint8Array {
+  const segments: Segment[] = [];
+  for (let hint = 0; hint < hints; hint++) segments.push(...segmentsOf(counts, hint, diagonals, share));
+  for (let i = 0; i < segments.length; i++) updateGain(segments, i);
+  for (;;) {
+    let best = 0;
+    for (let i = 1; i < segments.length; i++) if (segments[i]!.gain > segments[best]!.gain) best = i;
+    const { gain } = segments[best]!;
+    if (gain === Number.NEGATIVE_INFINITY || (gain <= 0 && segments.length <= CONTEXTS_CHOSEN_MAX)) break;
+    const [into, next] = [segments[best]!, segments[best + 1]!];
+    into.bits += next.bits - gain;
+    into.end = next.end;
+    addInto(into.counts, next.counts);
+    segments.splice(best + 1, 1);
+    updateGain(segments, best);
+    if (best > 0) updateGain(segments, best - 1);
+  }
+  const contextOf = new Uint8Array(hints * diagonals);
+  let start = 0;
+  for (const [context, { hint, end }] of segments.entries()) {
+    contextOf.fill(context, start, hint * diagonals + end);
+    start = hint * diagonals + end;
+  }
+  return contextOf;
+}
+
+/** One for each diagonal that comes, reaching up to the next; one for a hint that never comes. */
+function segmentsOf(counts: Uint32Array, hint: number, diagonals: number, share: number): Segment[] {
+  const segments: Segment[] = [];
+  for (let diagonal = 0; diagonal < diagonals; diagonal++) {
+    const cell = (hint * diagonals + diagonal) * SYMBOLS_MAX;
+    const own = new Float64Array(SYMBOLS_MAX);
+    for (let symbol = 0; symbol < SYMBOLS_MAX; symbol++) own[symbol] = counts[cell + symbol]! * share;
+    const bits = bitsOf(own);
+    const last = segments.at(-1);
+    if (last && (bits === 0 || last.bits === 0)) {
+      // What comes nowhere goes with its neighbour.
+      last.end = diagonal + 1;
+      if (bits > 0) Object.assign(last, { counts: own, bits });
+    } else {
+      segments.push({ hint, end: diagonal + 1, counts: own, bits, gain: 0 });
+    }
+  }
+  return segments;
+}
+
+function updateGain(segments: Segment[], index: number): void {
+  const segment = segments[index]!;
+  const next = segments[index + 1];
+  if (next?.hint !== segment.hint) {
+    segment.gain = Number.NEGATIVE_INFINITY;
+    return;
+  }
+  const together = segment.counts.slice();
+  addInto(together, next.counts);
+  segment.gain = segment.bits + next.bits - bitsOf(together);
+}
+
+/** Bits of a context: of its symbols, its distribution, and {@link CONTEXT_BITS}. 0 where there are no symbols. */
+function bitsOf(counts: Float64Array): number {
+  let total = 0;
+  let last = 0;
+  for (let symbol = 0; symbol < SYMBOLS_MAX; symbol++) {
+    if (counts[symbol] === 0) continue;
+    total += counts[symbol]!;
+    last = symbol;
+  }
+  if (total === 0) return 0;
+  let bits = CONTEXT_BITS;
+  for (let symbol = 0; symbol <= last; symbol++) {
+    const count = counts[symbol]!;
+    const frequency = count === 0 ? 0 : Math.max(1, Math.round((count / total) * FREQUENCY_TOTAL));
+    if (count > 0) bits += count * (PROBABILITY_BITS - Math.log2(frequency));
+    // Of its gamma code.
+    bits += 2 * (31 - Math.clz32(frequency + 1)) + 1;
+  }
+  return bits;
+}
+
+function addInto(sums: Float64Array, counts: Float64Array): void {
+  for (let i = 0; i < sums.length; i++) sums[i]! += counts[i]!;
+}
