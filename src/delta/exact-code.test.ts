@@ -50,6 +50,43 @@ test("every special value turns into every other", () => {
   }
 });
 
+test("hints change the code and not what comes of it", () => {
+  const hint = fc.oneof(fc.double({ noNaN: true, min: -1, max: 1 }), fc.constantFrom(0, -0, 1e-40, 3e38));
+  for (const dtype of dtypes) {
+    const bits = fc.oneof(fc.nat(2 ** width[dtype] - 1), fc.constantFrom(...special[dtype]));
+    fc.assert(
+      fc.property(fc.array(fc.tuple(bits, bits, hint), { maxLength: 300 }), (triples) => {
+        const before = triples.map(([from]) => from);
+        const after = triples.map(([, to]) => to);
+        const hints = Float32Array.from(triples, ([, , sum]) => sum);
+        checkRoundTrip(dtype, elements(dtype, before), elements(dtype, after), hints);
+      }),
+      { numRuns: 20 },
+    );
+  }
+});
+
+test("a hint of the change's sign saves nearly a bit a weight", () => {
+  const count = 100_000;
+  const { reference, tuned } = pair("bf16", count, 1, 30);
+  const hints = Float32Array.from(tuned, (bits, i) => {
+    const isLarger = bits - reference[i]! > 0 === reference[i]! >= 0;
+    return isLarger ? 0.01 : -0.01;
+  });
+  const saved = checkRoundTrip("bf16", reference, tuned)! - checkRoundTrip("bf16", reference, tuned, hints)!;
+  assert.ok((saved * 8) / count > 0.8, `${(saved * 8) / count} bits a weight`);
+});
+
+test("a row that changes more than others is coded by itself", () => {
+  const cols = 100;
+  const count = 1000 * cols;
+  const { reference, tuned } = pair("bf16", count, 1, 2);
+  const some = pair("bf16", count, 1, 200).tuned;
+  const mixed = tuned.map((bits, i) => (Math.floor(i / cols) % 2 === 0 ? bits : some[i]!));
+  const [calm, wild, both] = [tuned, some, mixed].map((to) => checkRoundTrip("bf16", reference, to)!);
+  assert.ok(both! < ((calm! + wild!) / 2) * 1.05, `${both} bytes, the two kinds of rows take ${calm} and ${wild}`);
+});
+
 test("floats whose low bits are all 0 cost as much as in the shorter dtype", () => {
   const count = 40_000;
   const { reference, tuned } = pair("bf16", count, 1, 20);

@@ -10,7 +10,7 @@ interface Segment {
   readonly hint: number;
   /** One beyond its last diagonal. */
   end: number;
-  counts: Float64Array;
+  readonly counts: Float64Array;
   bits: number;
   /** Bits saved by merging it with the next. */
   gain: number;
@@ -21,9 +21,14 @@ interface Segment {
  *
  * @param counts how often each symbol comes in each cell, `[hints, diagonals, SYMBOLS_MAX]`
  * @param share how many elements of the tensor each counted one stands for
- * @returns `[hints, diagonals]`: contexts, ascending from 0
+ * @returns contexts, `[hints, diagonals]`, ascending from 0; and about how many bits the symbols and their distributions take then
  */
-export function chooseContexts(counts: Uint32Array, hints: number, diagonals: number, share: number): Uint8Array {
+export function chooseContexts(
+  counts: Uint32Array,
+  hints: number,
+  diagonals: number,
+  share: number,
+): { readonly contextOf: Uint8Array; readonly bits: number } {
   const segments: Segment[] = [];
   for (let hint = 0; hint < hints; hint++) segments.push(...segmentsOf(counts, hint, diagonals, share));
   for (let i = 0; i < segments.length; i++) updateGain(segments, i);
@@ -46,7 +51,7 @@ export function chooseContexts(counts: Uint32Array, hints: number, diagonals: nu
     contextOf.fill(context, start, hint * diagonals + end);
     start = hint * diagonals + end;
   }
-  return contextOf;
+  return { contextOf, bits: segments.reduce((sum, { bits }) => sum + bits, 0) };
 }
 
 /** One for each diagonal that comes, reaching up to the next; one for a hint that never comes. */
@@ -54,17 +59,16 @@ function segmentsOf(counts: Uint32Array, hint: number, diagonals: number, share:
   const segments: Segment[] = [];
   for (let diagonal = 0; diagonal < diagonals; diagonal++) {
     const cell = (hint * diagonals + diagonal) * SYMBOLS_MAX;
-    const own = new Float64Array(SYMBOLS_MAX);
-    for (let symbol = 0; symbol < SYMBOLS_MAX; symbol++) own[symbol] = counts[cell + symbol]! * share;
-    const bits = bitsOf(own);
     const last = segments.at(-1);
-    if (last && (bits === 0 || last.bits === 0)) {
-      // What comes nowhere goes with its neighbour.
+    const counted = counts.subarray(cell, cell + SYMBOLS_MAX);
+    if (last && !counted.some((count) => count > 0)) {
       last.end = diagonal + 1;
-      if (bits > 0) Object.assign(last, { counts: own, bits });
-    } else {
-      segments.push({ hint, end: diagonal + 1, counts: own, bits, gain: 0 });
+      continue;
     }
+    const own = Float64Array.from(counted, (count) => count * share);
+    // Diagonals before the first that comes go with it.
+    if (last?.bits === 0) segments.pop();
+    segments.push({ hint, end: diagonal + 1, counts: own, bits: bitsOf(own), gain: 0 });
   }
   return segments;
 }

@@ -56,9 +56,15 @@ export class ContextMap {
    *
    * @param counts how often each symbol comes in each cell that {@link cellsOf} says
    * @param share how many elements of the tensor each counted one stands for
+   * @returns these, and about how many bits the tensor's symbols and their distributions take then
    */
-  static choose(hasHints: boolean, counts: Uint32Array, share: number): ContextMap {
-    return new ContextMap(hasHints, chooseContexts(counts, hintsOf(hasHints), DIAGONALS, share));
+  static choose(
+    hasHints: boolean,
+    counts: Uint32Array,
+    share: number,
+  ): { readonly map: ContextMap; readonly bits: number } {
+    const { contextOf, bits } = chooseContexts(counts, hintsOf(hasHints), DIAGONALS, share);
+    return { map: new ContextMap(hasHints, contextOf), bits };
   }
 
   /** @throws {CorruptCode} if the bits are no such map */

@@ -8,7 +8,7 @@ import {
 } from "../entropy/index.js";
 import type { FloatDType } from "../formats/index.js";
 import { fillRows, type Levels } from "./exact-contexts.js";
-import { changedBits, decodeHalves, RawBits, valueOfSymbol } from "./exact-elements.js";
+import { changedBits, HalvesDecoder, RawBits, valueOfSymbol } from "./exact-elements.js";
 import { CHUNK_ELEMENTS, chunkBytes, type ExactChunk, type ExactHeader, parseHeader } from "./exact-header.js";
 import { decodeLevels } from "./exact-levels.js";
 import { symbolBases } from "./exact-symbols.js";
@@ -51,6 +51,7 @@ class ChunkDecoder {
   readonly #places = new Map<SymbolModel, Int32Array>();
   #gaps: SymbolDecoder | undefined;
   readonly #stream = new SymbolStream();
+  readonly #halves = new HalvesDecoder();
   readonly #rows = new Uint8Array(CHUNK_ELEMENTS);
   readonly #noContexts = new Uint8Array(CHUNK_ELEMENTS);
   readonly #gapSymbols = new Uint8Array(CHUNK_ELEMENTS);
@@ -77,7 +78,7 @@ class ChunkDecoder {
     const stream = this.#stream;
     stream.open(code.subarray(0, symbolBytes), tensor.length);
     const tables = { places, contextOf: this.#contextOf, rows: this.#rows };
-    const done = tensor instanceof Int16Array ? decodeHalves(tensor, stream, raw, tables) : 0;
+    const done = tensor instanceof Int16Array ? this.#halves.decode(tensor, stream, raw, tables) : 0;
     this.#decodeEach(tensor, places, raw, done, tensor.length, null);
     stream.close();
     raw.close();

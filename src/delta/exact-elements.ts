@@ -19,6 +19,7 @@ const PLACE_MASK = (1 << PROBABILITY_BITS) - 1;
 /** A call's elements: V8 compiles a loop that is often called sooner and better than one that is long. */
 const CALL_ELEMENTS = 8192;
 const HALF_MAGNITUDE = 0x7fff;
+const REDO_WORDS = 5;
 
 /** The value of each symbol, as drawn above. */
 export const valueOfSymbol = Uint8Array.from({ length: SYMBOLS_MAX }, (_, symbol) =>
@@ -77,35 +78,54 @@ export interface ElementTables {
   readonly rows: Uint8Array;
 }
 
-/** Decodes as many elements as all lanes have, of which none are where they do not lie in whole words. Returns how many. */
-export function decodeHalves(tensor: Int16Array, stream: SymbolStream, raw: RawBits, tables: ElementTables): number {
-  if (tensor.byteOffset % 4 !== 0) return 0;
-  const count = tensor.length - (tensor.length % 4);
-  const pairs = new Int32Array(tensor.buffer, tensor.byteOffset, count / 2);
-  const rows = new Int32Array(tables.rows.buffer, tables.rows.byteOffset, count / 4);
-  for (let from = 0; from < count; from += CALL_ELEMENTS) {
-    const to = Math.min(from + CALL_ELEMENTS, count);
-    decodeQuads(pairs, stream, raw, tables.places, tables.contextOf, rows, from / 4, to / 4);
+/** Decodes 16-bit elements. */
+export class HalvesDecoder {
+  /** Of the quads of a call that are to be redone: their number, and the entries of their four elements. */
+  readonly #redo = new Int32Array((CALL_ELEMENTS / 4) * REDO_WORDS);
+
+  /** Decodes as many elements as all lanes have; none where the tensor does not lie in whole words. Returns how many. */
+  decode(tensor: Int16Array, stream: SymbolStream, raw: RawBits, { places, contextOf, rows }: ElementTables): number {
+    if (tensor.byteOffset % 4 !== 0) return 0;
+    const count = tensor.length - (tensor.length % 4);
+    const pairs = new Int32Array(tensor.buffer, tensor.byteOffset, count / 2);
+    const rowsOfQuads = new Int32Array(rows.buffer, rows.byteOffset, count / 4);
+    for (let from = 0; from < count; from += CALL_ELEMENTS) {
+      const to = Math.min(from + CALL_ELEMENTS, count);
+      const end = decodeQuads(pairs, stream, places, contextOf, rowsOfQuads, this.#redo, from / 4, to / 4);
+      this.#redoQuads(pairs, raw, end);
+    }
+    return count;
   }
-  return count;
+
+  #redoQuads(pairs: Int32Array, raw: RawBits, end: number): void {
+    const redo = this.#redo;
+    for (let i = 0; i < end; i += REDO_WORDS) {
+      const pair = redo[i]! * 2;
+      pairs[pair] = changedPair(pairs[pair]!, redo[i + 1]!, redo[i + 2]!, raw);
+      pairs[pair + 1] = changedPair(pairs[pair + 1]!, redo[i + 3]!, redo[i + 4]!, raw);
+    }
+  }
 }
 
+/** Quads `from` to `to`, but for those that it puts into `redo`. Returns the end of these. */
 function decodeQuads(
   pairs: Int32Array,
   stream: SymbolStream,
-  raw: RawBits,
   places: Int32Array,
   contextOf: Int32Array,
   rows: Int32Array,
+  redo: Int32Array,
   from: number,
   to: number,
-): void {
+): number {
   const { states, words } = stream;
+  const stateMin = STATE_MIN;
   let x0 = states[0]!;
   let x1 = states[1]!;
   let x2 = states[2]!;
   let x3 = states[3]!;
   let at = stream.wordsUsed;
+  let end = 0;
   for (let quad = from; quad < to; quad++) {
     const row = rows[quad]!;
     const pair0 = pairs[2 * quad]!;
@@ -118,17 +138,17 @@ function decodeQuads(
     x1 = (Math.imul((p1 & PLACE_MASK) + 1, x1 >>> 12) + ((p1 >>> 12) & PLACE_MASK)) | 0;
     x2 = (Math.imul((p2 & PLACE_MASK) + 1, x2 >>> 12) + ((p2 >>> 12) & PLACE_MASK)) | 0;
     x3 = (Math.imul((p3 & PLACE_MASK) + 1, x3 >>> 12) + ((p3 >>> 12) & PLACE_MASK)) | 0;
-    // `low` is -1 where a state fell below 2^15, else 0: whether it did cannot be predicted, so it is computed with.
-    const low0 = (x0 - STATE_MIN) >> 31;
+    // `low` is -1 where a state fell below the least, else 0: whether it did cannot be predicted, so it is computed with.
+    const low0 = (x0 - stateMin) >> 31;
     x0 = (x0 << (low0 & 16)) | (words[at]! & low0);
     at = (at - low0) | 0;
-    const low1 = (x1 - STATE_MIN) >> 31;
+    const low1 = (x1 - stateMin) >> 31;
     x1 = (x1 << (low1 & 16)) | (words[at]! & low1);
     at = (at - low1) | 0;
-    const low2 = (x2 - STATE_MIN) >> 31;
+    const low2 = (x2 - stateMin) >> 31;
     x2 = (x2 << (low2 & 16)) | (words[at]! & low2);
     at = (at - low2) | 0;
-    const low3 = (x3 - STATE_MIN) >> 31;
+    const low3 = (x3 - stateMin) >> 31;
     x3 = (x3 << (low3 & 16)) | (words[at]! & low3);
     at = (at - low3) | 0;
     const sum0 = (pair0 + (p0 >>> 24) + ((p1 >>> 24) << 16) - VALUES_OF_ZERO) | 0;
@@ -137,8 +157,12 @@ function decodeQuads(
       pairs[2 * quad] = sum0;
       pairs[2 * quad + 1] = sum1;
     } else {
-      pairs[2 * quad] = changedPair(pair0, p0, p1, raw);
-      pairs[2 * quad + 1] = changedPair(pair1, p2, p3, raw);
+      redo[end] = quad;
+      redo[end + 1] = p0;
+      redo[end + 2] = p1;
+      redo[end + 3] = p2;
+      redo[end + 4] = p3;
+      end += REDO_WORDS;
     }
   }
   states[0] = x0;
@@ -146,6 +170,7 @@ function decodeQuads(
   states[2] = x2;
   states[3] = x3;
   stream.wordsUsed = at;
+  return end;
 }
 
 /** Two elements in a word, each by itself. */

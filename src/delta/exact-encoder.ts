@@ -1,10 +1,10 @@
 import { BitWriter, entropyBits, SYMBOLS_MAX, SymbolEncoder, SymbolModel } from "../entropy/index.js";
 import type { FloatDType } from "../formats/index.js";
 import { assert } from "../util/index.js";
-import { ChunkDifferences } from "./exact-chunk.js";
+import { ChunkDifferences, type ChunkSources } from "./exact-chunk.js";
 import { ContextMap, cellCount, cellsOf, type Levels } from "./exact-contexts.js";
 import { CHUNK_ELEMENTS, type ExactChunk, printHeader } from "./exact-header.js";
-import { chooseRun, encodeLevels, measureLevels } from "./exact-levels.js";
+import { chooseRun, encodeLevels, measureLevels, oneLevel } from "./exact-levels.js";
 import { symbolRawBits } from "./exact-symbols.js";
 import { bytesOf, type FloatBits } from "./float-bits.js";
 
@@ -33,6 +33,29 @@ export function encodeExact(pair: ExactPair): Uint8Array | null {
   return tuned.every((bits, i) => bits === reference[i]) ? null : new TensorEncoder(pair).encode();
 }
 
+/** Levels to code a tensor with, and what follows from them. */
+interface Plan {
+  readonly levels: Levels;
+  readonly chunk: ChunkDifferences;
+  readonly map: ContextMap;
+  /** About how many bits that takes. */
+  readonly bits: number;
+}
+
+/** Chooses contexts by what every few chunks hold, which is enough to go by. */
+function planFor(dtype: FloatDType, sources: ChunkSources): Plan {
+  const { tuned, hints, levels } = sources;
+  const hasHints = hints !== null;
+  const chunk = new ChunkDifferences(sources);
+  const chunks = Math.ceil(tuned.length / CHUNK_ELEMENTS);
+  const step = Math.ceil(chunks / CHUNKS_SEEN_MAX);
+  const counts = new Uint32Array(cellCount(hasHints) * SYMBOLS_MAX);
+  const cellOf = cellsOf(dtype, hasHints);
+  for (let index = 0; index < chunks; index += step) chunk.countCells(index, cellOf, counts);
+  const { map, bits } = ContextMap.choose(hasHints, counts, step);
+  return { levels, chunk, map, bits: bits + encodeLevels(levels).bytes.length * 8 };
+}
+
 /** How the chunks of a tensor that are in one mode come out: what its model is made from. */
 interface ModeCounts {
   readonly dense: Uint32Array;
@@ -55,18 +78,21 @@ class TensorEncoder {
   constructor({ dtype, reference, tuned, cols, hints }: ExactPair) {
     this.#tuned = tuned;
     this.#droppedBits = dtype === "f32" ? commonZeroBits(reference, tuned) : 0;
-    this.#levels = measureLevels(dtype, reference, tuned, chooseRun(cols));
-    const sources = { reference, tuned, hints, levels: this.#levels, droppedBits: this.#droppedBits };
-    this.#chunk = new ChunkDifferences(sources);
-    const chunks = Math.ceil(tuned.length / CHUNK_ELEMENTS);
-    this.#map = this.#chooseContexts(dtype, hints !== null, chunks);
-    this.#contextOf = this.#map.byRow(dtype, 1);
+    const measured = measureLevels(dtype, reference, tuned, chooseRun(cols));
+    const [plan, other] = [measured, oneLevel(measured, tuned.length)].map((levels) =>
+      planFor(dtype, { reference, tuned, hints, levels, droppedBits: this.#droppedBits }),
+    ) as [Plan, Plan];
+    const { levels, chunk, map } = other.bits < plan.bits ? other : plan;
+    this.#levels = levels;
+    this.#chunk = chunk;
+    this.#map = map;
+    this.#contextOf = map.byRow(dtype, 1);
     this.#counts = {
       dense: new Uint32Array(this.#map.contexts * SYMBOLS_MAX),
       sparse: new Uint32Array(this.#map.contexts * SYMBOLS_MAX),
       gaps: new Uint32Array(SYMBOLS_MAX),
     };
-    this.#modes = Array.from({ length: chunks }, (_, index) => this.#count(index));
+    this.#modes = Array.from({ length: Math.ceil(tuned.length / CHUNK_ELEMENTS) }, (_, index) => this.#count(index));
   }
 
   encode(): Uint8Array {
@@ -91,15 +117,6 @@ class TensorEncoder {
       chunks,
     });
     return concat([header, ...parts]);
-  }
-
-  /** Contexts for what every few chunks hold, which is enough to go by. */
-  #chooseContexts(dtype: FloatDType, hasHints: boolean, chunks: number): ContextMap {
-    const step = Math.ceil(chunks / CHUNKS_SEEN_MAX);
-    const counts = new Uint32Array(cellCount(hasHints) * SYMBOLS_MAX);
-    const cellOf = cellsOf(dtype, hasHints);
-    for (let index = 0; index < chunks; index += step) this.#chunk.countCells(index, cellOf, counts);
-    return ContextMap.choose(hasHints, counts, step);
   }
 
   /** Decides the mode of a chunk: what is smallest by its own statistics. Adds these to the mode's. */

@@ -38,6 +38,12 @@ export function measureLevels(dtype: FloatDType, reference: FloatBits, tuned: Fl
   return { runElements, lowest, ofRun: Uint8Array.from(halves, (half) => Math.max(0, half - lowest)) };
 }
 
+/** The mean of levels for all of a tensor: where changes are few and far between, no level foresees them. */
+export function oneLevel({ ofRun, lowest }: Levels, elements: number): Levels {
+  const mean = Math.round(ofRun.reduce((sum, level) => sum + level, 0) / ofRun.length);
+  return { runElements: elements, lowest, ofRun: Uint8Array.of(mean) };
+}
+
 /** Levels as they are stored. */
 export function encodeLevels({ ofRun }: Levels): { readonly model: SymbolModel; readonly bytes: Uint8Array } {
   const symbols = ofRun.map((level, run) => symbolOf(level - (run === 0 ? 0 : ofRun[run - 1]!)));
