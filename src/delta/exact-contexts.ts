@@ -109,13 +109,15 @@ export class ContextMap {
 export function cellsOf(dtype: FloatDType, hasHints: boolean): Int32Array {
   const rows = (hasHints ? SIGNED_CLASSES : 1) * LEVELS;
   const cells = new Int32Array(rows * UPPER_VALUES);
-  for (let upper = 0; upper < UPPER_VALUES; upper++) {
-    const lowest = 2 * (EXPONENT_MAX - exponentOf(dtype, upper));
-    for (let row = 0; row < rows; row++) {
-      const level = row % LEVELS;
-      const hint = hasHints ? (2 * (row - level)) / LEVELS + (upper >> 8) : 0;
-      cells[row * UPPER_VALUES + upper] = hint * DIAGONALS + lowest + level;
-    }
+  // Of level 0 and the first hint.
+  const first = Int32Array.from({ length: UPPER_VALUES }, (_, upper) => {
+    const hint = hasHints ? upper >> 8 : 0;
+    return hint * DIAGONALS + 2 * (EXPONENT_MAX - exponentOf(dtype, upper));
+  });
+  for (let row = 0; row < rows; row++) {
+    const level = row % LEVELS;
+    const more = ((2 * (row - level)) / LEVELS) * DIAGONALS + level;
+    for (let upper = 0; upper < UPPER_VALUES; upper++) cells[row * UPPER_VALUES + upper] = first[upper]! + more;
   }
   return cells;
 }
