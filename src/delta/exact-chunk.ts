@@ -1,4 +1,5 @@
 import { type BitWriter, SYMBOLS_MAX } from "../entropy/index.js";
+import type { CellCounts } from "./exact-context-choice.js";
 import { fillRows, type Levels } from "./exact-contexts.js";
 import { CHUNK_ELEMENTS } from "./exact-header.js";
 import { rawBitsOf, symbolOf, symbolRawBits } from "./exact-symbols.js";
@@ -37,8 +38,8 @@ export class ChunkDifferences {
     this.#upperShift = upperShiftOf(sources.reference);
   }
 
-  /** Adds to `counts`, `[cells, SYMBOLS_MAX]`, how often each symbol comes in chunk `index`; `cellOf` is `[rows, UPPER_VALUES]`. */
-  countCells(index: number, cellOf: Int32Array, counts: Uint32Array): void {
+  /** Adds to `counts` how often each symbol comes in each cell of chunk `index`; `cellOf` is `[rows, UPPER_VALUES]`. */
+  countCells(index: number, cellOf: Int32Array, counts: CellCounts): void {
     const { reference, tuned, hints, levels, droppedBits } = this.#sources;
     const first = index * CHUNK_ELEMENTS;
     const end = Math.min(first + CHUNK_ELEMENTS, reference.length);
@@ -51,7 +52,7 @@ export class ChunkDifferences {
       const to = tuned[i]!;
       const cell = cellOf[rows[i - first]! * UPPER_VALUES + ((from >>> shift) & (UPPER_VALUES - 1))]!;
       const symbol = from === to ? 0 : symbolOf(differenceOf(from, to, mask, droppedBits));
-      counts[cell * SYMBOLS_MAX + symbol]! += 1;
+      counts.add(cell, symbol);
     }
   }
 

@@ -5,6 +5,40 @@ const CONTEXTS_CHOSEN_MAX = 96;
 /** A context has to save more bits than this and those of its distribution: its table takes the time of a thousand elements to make. */
 const CONTEXT_BITS = 512;
 
+/** How often each symbol comes in each cell: one for each diagonal of each hint, few of which there are. */
+export class CellCounts {
+  /** For each cell 0, or its number among those that there are, from 1 on. */
+  readonly #numbers: Uint16Array;
+  #counts = new Uint32Array(64 * SYMBOLS_MAX);
+  #cells = 0;
+
+  constructor(cells: number) {
+    this.#numbers = new Uint16Array(cells);
+  }
+
+  add(cell: number, symbol: number): void {
+    const number = this.#numbers[cell]! || this.#number(cell);
+    this.#counts[(number - 1) * SYMBOLS_MAX + symbol]! += 1;
+  }
+
+  /** Those of a cell; null where it never came. */
+  of(cell: number): Uint32Array | null {
+    const number = this.#numbers[cell]!;
+    return number === 0 ? null : this.#counts.subarray((number - 1) * SYMBOLS_MAX, number * SYMBOLS_MAX);
+  }
+
+  #number(cell: number): number {
+    this.#cells += 1;
+    this.#numbers[cell] = this.#cells;
+    if (this.#cells * SYMBOLS_MAX > this.#counts.length) {
+      const larger = new Uint32Array(this.#counts.length * 2);
+      larger.set(this.#counts);
+      this.#counts = larger;
+    }
+    return this.#cells;
+  }
+}
+
 /** Neighbouring diagonals that share a distribution. */
 interface Segment {
   readonly hint: number;
@@ -19,12 +53,12 @@ interface Segment {
 /**
  * Merges neighbouring diagonals of each hint until contexts pay for themselves.
  *
- * @param counts how often each symbol comes in each cell, `[hints, diagonals, SYMBOLS_MAX]`
+ * @param counts of cells `[hints, diagonals]`
  * @param share how many elements of the tensor each counted one stands for
  * @returns contexts, `[hints, diagonals]`, ascending from 0; and about how many bits the symbols and their distributions take then
  */
 export function chooseContexts(
-  counts: Uint32Array,
+  counts: CellCounts,
   hints: number,
   diagonals: number,
   share: number,
@@ -55,17 +89,16 @@ export function chooseContexts(
 }
 
 /** One for each diagonal that comes, reaching up to the next; one for a hint that never comes. */
-function segmentsOf(counts: Uint32Array, hint: number, diagonals: number, share: number): Segment[] {
+function segmentsOf(counts: CellCounts, hint: number, diagonals: number, share: number): Segment[] {
   const segments: Segment[] = [];
   for (let diagonal = 0; diagonal < diagonals; diagonal++) {
-    const cell = (hint * diagonals + diagonal) * SYMBOLS_MAX;
     const last = segments.at(-1);
-    const counted = counts.subarray(cell, cell + SYMBOLS_MAX);
-    if (last && !counted.some((count) => count > 0)) {
+    const counted = counts.of(hint * diagonals + diagonal);
+    if (last && !counted) {
       last.end = diagonal + 1;
       continue;
     }
-    const own = Float64Array.from(counted, (count) => count * share);
+    const own = Float64Array.from(counted ?? new Uint32Array(SYMBOLS_MAX), (count) => count * share);
     // Diagonals before the first that comes go with it.
     if (last?.bits === 0) segments.pop();
     segments.push({ hint, end: diagonal + 1, counts: own, bits: bitsOf(own), gain: 0 });

@@ -10,7 +10,7 @@
 
 import { type BitReader, type BitWriter, CorruptCode } from "../entropy/index.js";
 import type { FloatDType } from "../formats/index.js";
-import { chooseContexts } from "./exact-context-choice.js";
+import { CellCounts, chooseContexts } from "./exact-context-choice.js";
 import { exponentOf, UPPER_VALUES } from "./float-bits.js";
 
 /** Levels that a tensor has at most. */
@@ -60,7 +60,7 @@ export class ContextMap {
    */
   static choose(
     hasHints: boolean,
-    counts: Uint32Array,
+    counts: CellCounts,
     share: number,
   ): { readonly map: ContextMap; readonly bits: number } {
     const { contextOf, bits } = chooseContexts(counts, hintsOf(hasHints), DIAGONALS, share);
@@ -122,9 +122,9 @@ export function cellsOf(dtype: FloatDType, hasHints: boolean): Int32Array {
   return cells;
 }
 
-/** Cells that there are. */
-export function cellCount(hasHints: boolean): number {
-  return hintsOf(hasHints) * DIAGONALS;
+/** Counts of the cells that {@link cellsOf} says, all 0. */
+export function emptyCounts(hasHints: boolean): CellCounts {
+  return new CellCounts(hintsOf(hasHints) * DIAGONALS);
 }
 
 function hintsOf(hasHints: boolean): number {

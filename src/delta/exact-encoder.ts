@@ -2,7 +2,7 @@ import { BitWriter, entropyBits, SYMBOLS_MAX, SymbolEncoder, SymbolModel } from 
 import type { FloatDType } from "../formats/index.js";
 import { assert } from "../util/index.js";
 import { ChunkDifferences, type ChunkSources } from "./exact-chunk.js";
-import { ContextMap, cellCount, cellsOf, type Levels } from "./exact-contexts.js";
+import { ContextMap, cellsOf, emptyCounts, type Levels } from "./exact-contexts.js";
 import { CHUNK_ELEMENTS, type ExactChunk, printHeader } from "./exact-header.js";
 import { chooseRun, encodeLevels, measureLevels, oneLevel } from "./exact-levels.js";
 import { symbolRawBits } from "./exact-symbols.js";
@@ -49,7 +49,7 @@ function planFor(dtype: FloatDType, sources: ChunkSources): Plan {
   const chunk = new ChunkDifferences(sources);
   const chunks = Math.ceil(tuned.length / CHUNK_ELEMENTS);
   const step = Math.ceil(chunks / CHUNKS_SEEN_MAX);
-  const counts = new Uint32Array(cellCount(hasHints) * SYMBOLS_MAX);
+  const counts = emptyCounts(hasHints);
   const cellOf = cellsOf(dtype, hasHints);
   for (let index = 0; index < chunks; index += step) chunk.countCells(index, cellOf, counts);
   const { map, bits } = ContextMap.choose(hasHints, counts, step);

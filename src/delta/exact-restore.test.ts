@@ -35,7 +35,6 @@ const layered = [
   createCodec("sign", { planes: 2 }),
   createCodec("bitdelta"),
   createCodec("deltazip"),
-  createCodec("ternary"),
   createCodec("signlr", { rank: 32 }),
   createCodec("svd"),
 ];
