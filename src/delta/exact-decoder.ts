@@ -1,25 +1,40 @@
-import { CorruptCode, SymbolDecoder, type SymbolModel, wordsOf } from "../entropy/index.js";
+import {
+  CorruptCode,
+  PROBABILITY_BITS,
+  placesOf,
+  SymbolDecoder,
+  type SymbolModel,
+  SymbolStream,
+} from "../entropy/index.js";
 import type { FloatDType } from "../formats/index.js";
+import { fillRows, type Levels } from "./exact-contexts.js";
+import { changedBits, HalvesDecoder, RawBits, valueOfSymbol } from "./exact-elements.js";
 import { CHUNK_ELEMENTS, chunkBytes, type ExactChunk, type ExactHeader, parseHeader } from "./exact-header.js";
-import { FIRST_WITH_RAW_BITS, symbolBases, symbolRawBits } from "./exact-symbols.js";
-import { bytesOf, contextsByUpper, type FloatBits, keyOf, lookUpUpper, magnitudeMaskOf } from "./float-bits.js";
+import { decodeLevels } from "./exact-levels.js";
+import { symbolBases } from "./exact-symbols.js";
+import { bytesOf, type FloatBits, magnitudeMaskOf, UPPER_VALUES, upperShiftOf } from "./float-bits.js";
 
 /**
  * Turns a reference into the tensor that `encodeExact` was given beside it. O(elements), a few ns each.
  *
  * @param tensor the reference; the tensor, bit for bit, when this returns
+ * @param hints those that `encodeExact` was given
  * @throws {CorruptCode} if `code` is not what was written for a tensor of this size; `tensor` is undefined then. Damage
  *   that leaves a well-formed code is not found here: that takes a checksum
  */
-export function decodeExact(dtype: FloatDType, tensor: FloatBits, code: Uint8Array): void {
-  const { header, chunksOffset } = parseHeader(code, tensor.length);
-  const decoder = new ChunkDecoder(dtype, header);
-  let offset = chunksOffset;
+export function decodeExact(dtype: FloatDType, tensor: FloatBits, hints: Float32Array | null, code: Uint8Array): void {
+  const { header, levelsOffset } = parseHeader(code, tensor.length, hints !== null);
+  if (header.droppedBits > 0 && dtype !== "f32") throw new CorruptCode("it drops bits of 16-bit floats");
+  let offset = levelsOffset + header.levelBytes;
+  if (offset > code.length) throw new CorruptCode("its levels are cut off");
+  const levels = decodeLevels(header, code.subarray(levelsOffset, offset), tensor.length);
+  const decoder = new ChunkDecoder(dtype, header, levels, hints);
   for (const [index, chunk] of header.chunks.entries()) {
-    const part = tensor.subarray(index * CHUNK_ELEMENTS, (index + 1) * CHUNK_ELEMENTS);
+    const first = index * CHUNK_ELEMENTS;
+    const part = tensor.subarray(first, first + CHUNK_ELEMENTS);
     const end = offset + chunkBytes(chunk, part);
     if (end > code.length) throw new CorruptCode("its chunks are cut off");
-    decoder.decode(chunk, code.subarray(offset, end), part);
+    decoder.decode(chunk, code.subarray(offset, end), part, first);
     offset = end;
   }
   if (offset !== code.length) throw new CorruptCode("bytes follow its last chunk");
@@ -28,123 +43,102 @@ export function decodeExact(dtype: FloatDType, tensor: FloatBits, code: Uint8Arr
 /** Decodes chunks of one tensor. */
 class ChunkDecoder {
   readonly #header: ExactHeader;
-  readonly #contextOfUpper: Uint8Array;
-  /** {@link symbolBases} in steps of the bits that are not dropped. */
-  readonly #bases: Int32Array;
-  /** Made when first needed: their tables take as long as many elements do. */
-  readonly #decoders = new Map<SymbolModel, SymbolDecoder>();
-  readonly #contexts = new Uint8Array(CHUNK_ELEMENTS);
+  readonly #levels: Levels;
+  readonly #hints: Float32Array | null;
+  /** Where the places of an element's context begin, by its row and upper bits: `[rows, UPPER_VALUES]`. */
+  readonly #contextOf: Int32Array;
+  /** Of differences. Made when first needed: they take as long as many elements do. */
+  readonly #places = new Map<SymbolModel, Int32Array>();
+  #gaps: SymbolDecoder | undefined;
+  readonly #stream = new SymbolStream();
+  readonly #halves = new HalvesDecoder();
+  readonly #rows = new Uint8Array(CHUNK_ELEMENTS);
   readonly #noContexts = new Uint8Array(CHUNK_ELEMENTS);
-  readonly #symbols = new Uint8Array(CHUNK_ELEMENTS);
-  readonly #positions = new Uint32Array(CHUNK_ELEMENTS);
+  readonly #gapSymbols = new Uint8Array(CHUNK_ELEMENTS);
 
-  constructor(dtype: FloatDType, header: ExactHeader) {
+  constructor(dtype: FloatDType, header: ExactHeader, levels: Levels, hints: Float32Array | null) {
     this.#header = header;
-    this.#contextOfUpper = contextsByUpper(dtype, header.contextOf);
-    this.#bases = symbolBases.map((base) => base << header.droppedBits);
+    this.#levels = levels;
+    this.#hints = hints;
+    this.#contextOf = header.contexts.byRow(dtype, 1 << PROBABILITY_BITS);
   }
 
-  /** Changes `tensor`, the reference's elements of a chunk, to the tuned ones. */
-  decode(chunk: ExactChunk, code: Uint8Array, tensor: FloatBits): void {
+  /** Changes `tensor`, the reference's elements of a chunk, of which `first` is the first, to the tuned ones. */
+  decode(chunk: ExactChunk, code: Uint8Array, tensor: FloatBits, first: number): void {
     if (chunk.mode === "raw") bytesOf(tensor).set(code.subarray(0, tensor.byteLength));
-    else if (chunk.mode === "dense") this.#decodeDense(chunk.symbolBytes, code, tensor);
-    else if (chunk.mode === "sparse") this.#decodeSparse(chunk, code, tensor);
+    if (chunk.mode === "copy" || chunk.mode === "raw") return;
+    fillRows(this.#rows, this.#levels, this.#hints, first, tensor.length);
+    if (chunk.mode === "dense") this.#decodeDense(chunk.symbolBytes, code, tensor);
+    else this.#decodeSparse(chunk, code, tensor);
   }
 
   #decodeDense(symbolBytes: number, code: Uint8Array, tensor: FloatBits): void {
-    const { droppedBits, dense } = this.#header;
-    lookUpUpper(tensor, this.#contextOfUpper, this.#contexts);
-    this.#decoder(dense).decode(code.subarray(0, symbolBytes), this.#contexts, this.#symbols, tensor.length);
-    const raw = wordsOf(code.subarray(symbolBytes));
-    checkRawEnd(addAll(tensor, this.#symbols, raw, this.#bases, droppedBits), raw);
+    const places = this.#placesOf(this.#header.models.dense);
+    const raw = new RawBits(code.subarray(symbolBytes));
+    const stream = this.#stream;
+    stream.open(code.subarray(0, symbolBytes), tensor.length);
+    const tables = { places, contextOf: this.#contextOf, rows: this.#rows };
+    const done = tensor instanceof Int16Array ? this.#halves.decode(tensor, stream, raw, tables) : 0;
+    this.#decodeEach(tensor, places, raw, done, tensor.length, null);
+    stream.close();
+    raw.close();
   }
 
   #decodeSparse(chunk: ExactChunk & { mode: "sparse" }, code: Uint8Array, tensor: FloatBits): void {
-    const { droppedBits, gaps, sparse } = this.#header;
     const { events, gapBytes, symbolBytes } = chunk;
+    const { models } = this.#header;
     if (events > tensor.length) throw new CorruptCode("it changes more elements than there are");
-    const raw = wordsOf(code.subarray(gapBytes + symbolBytes));
-    const positions = this.#positions.subarray(0, events);
-
-    this.#decoder(gaps).decode(code.subarray(0, gapBytes), this.#noContexts, this.#symbols, events);
-    const rawBitsRead = gapsToPositions(this.#symbols, raw, positions);
+    const raw = new RawBits(code.subarray(gapBytes + symbolBytes));
+    this.#gaps ??= new SymbolDecoder(models.gaps);
+    this.#gaps.decode(code.subarray(0, gapBytes), this.#noContexts, this.#gapSymbols, events);
+    const positions = this.#positions(events, raw);
     if (positions[events - 1]! >= tensor.length) throw new CorruptCode("it changes elements beyond the last");
-    // The elements that change, side by side, go the way of a dense chunk and back.
-    const changing = tensor.slice(0, events);
-    for (let event = 0; event < events; event++) changing[event] = tensor[positions[event]!]!;
-    lookUpUpper(changing, this.#contextOfUpper, this.#contexts);
-    const symbols = code.subarray(gapBytes, gapBytes + symbolBytes);
-    this.#decoder(sparse).decode(symbols, this.#contexts, this.#symbols, events);
-    checkRawEnd(addAll(changing, this.#symbols, raw, this.#bases, droppedBits, rawBitsRead), raw);
-    for (let event = 0; event < events; event++) tensor[positions[event]!] = changing[event]!;
+    this.#stream.open(code.subarray(gapBytes, gapBytes + symbolBytes), events);
+    this.#decodeEach(tensor, this.#placesOf(models.sparse), raw, 0, events, positions);
+    this.#stream.close();
+    raw.close();
   }
 
-  #decoder(model: SymbolModel): SymbolDecoder {
-    const known = this.#decoders.get(model);
+  /** Where elements change, from the gaps before them: one too far on damaged input, never backwards. */
+  #positions(events: number, raw: RawBits): Uint32Array {
+    const positions = new Uint32Array(events);
+    let position = -1;
+    for (let event = 0; event < events; event++) {
+      const symbol = this.#gapSymbols[event]!;
+      position = Math.min(position + 1 + Math.abs(symbolBases[symbol]!) + raw.take(symbol), 2 ** 31);
+      positions[event] = position;
+    }
+    return positions;
+  }
+
+  /** One symbol after the other, from number `from` to number `to`, of the elements at `positions`: of all where these are null. */
+  #decodeEach(
+    tensor: FloatBits,
+    places: Int32Array,
+    raw: RawBits,
+    from: number,
+    to: number,
+    positions: Uint32Array | null,
+  ): void {
+    const stream = this.#stream;
+    const contextOf = this.#contextOf;
+    const rows = this.#rows;
+    const mask = magnitudeMaskOf(tensor);
+    const shift = upperShiftOf(tensor);
+    const { droppedBits } = this.#header;
+    for (let index = from; index < to; index++) {
+      const i = positions ? positions[index]! : index;
+      const bits = tensor[i]!;
+      const row = contextOf[rows[i]! * UPPER_VALUES + ((bits >>> shift) & (UPPER_VALUES - 1))]!;
+      tensor[i] = changedBits(bits, stream.take(places, row, index), raw, mask, droppedBits);
+    }
+  }
+
+  #placesOf(model: SymbolModel): Int32Array {
+    const known = this.#places.get(model);
     if (known) return known;
-    const made = new SymbolDecoder(model);
-    this.#decoders.set(model, made);
+    const made = placesOf(model, valueOfSymbol);
+    this.#places.set(model, made);
     return made;
   }
-}
-
-// The loops over elements: plain functions of arrays and numbers, which V8 compiles best. Raw bits are taken from a window
-// of 32 bits over two words; one beyond the last word is 0, and found out at the end.
-
-/** Adds each element's difference to its key, with raw bits from bit `at` on. Returns where these end. */
-function addAll(
-  tensor: FloatBits,
-  symbols: Uint8Array,
-  raw: Uint32Array,
-  bases: Int32Array,
-  droppedBits: number,
-  at = 0,
-): number {
-  const rawBits = symbolRawBits;
-  const magnitudeMask = magnitudeMaskOf(tensor);
-  const signMask = ~magnitudeMask;
-  for (let i = 0; i < tensor.length; i++) {
-    const symbol = symbols[i]!;
-    let difference = bases[symbol]!;
-    if (symbol >= FIRST_WITH_RAW_BITS) {
-      const count = rawBits[symbol]!;
-      const window = (raw[at >>> 5]! >>> (at & 31)) | ((raw[(at >>> 5) + 1]! << 1) << (31 - (at & 31)));
-      const bits = (window & ((1 << count) - 1)) << droppedBits;
-      difference = (symbol & 1 ? difference - bits : difference + bits) | 0;
-      at += count;
-    }
-    // While the sign stays, the key of a positive float goes with its bits and that of a negative one against them.
-    const bits = tensor[i]!;
-    const sign = bits >> 31;
-    const sum = (bits + ((difference ^ sign) - sign)) | 0;
-    tensor[i] = ((sum ^ bits) & signMask) === 0 ? sum : stepThroughZero(bits, difference, magnitudeMask, droppedBits);
-  }
-  return at;
-}
-
-/** The bits of the float whose key lies as far as `difference` says from that of one with the other sign. */
-function stepThroughZero(bits: number, difference: number, magnitudeMask: number, droppedBits: number): number {
-  const key = ((keyOf(bits, magnitudeMask, droppedBits) << droppedBits) + difference) >> droppedBits;
-  return (key ^ ((key >> 31) & (magnitudeMask >>> droppedBits))) << droppedBits;
-}
-
-/** Fills `positions` from the gaps before them; one too far on damaged input, never backwards. Returns raw bits read. */
-function gapsToPositions(symbols: Uint8Array, raw: Uint32Array, positions: Uint32Array): number {
-  let at = 0;
-  let position = -1;
-  for (let i = 0; i < positions.length; i++) {
-    const symbol = symbols[i]!;
-    const count = symbolRawBits[symbol]!;
-    const window = (raw[at >>> 5]! >>> (at & 31)) | ((raw[(at >>> 5) + 1]! << 1) << (31 - (at & 31)));
-    const gap = Math.abs(symbolBases[symbol]!) + (window & ((1 << count) - 1));
-    at += count;
-    position = Math.min(position + 1 + gap, 2 ** 31);
-    positions[i] = position;
-  }
-  return at;
-}
-
-function checkRawEnd(bitsRead: number, raw: Uint32Array): void {
-  // The last word is the one that wordsOf adds.
-  if (Math.ceil(bitsRead / 32) !== raw.length - 1) throw new CorruptCode("its raw bits do not end where they should");
 }

@@ -1,23 +1,59 @@
 import { BitWriter, entropyBits, SYMBOLS_MAX, SymbolEncoder, SymbolModel } from "../entropy/index.js";
 import type { FloatDType } from "../formats/index.js";
 import { assert } from "../util/index.js";
-import { ChunkDifferences } from "./exact-chunk.js";
-import { CHUNK_ELEMENTS, CONTEXTS_MAX, type ExactChunk, type ExactHeader, printHeader } from "./exact-header.js";
+import { ChunkDifferences, type ChunkSources } from "./exact-chunk.js";
+import { ContextMap, cellsOf, emptyCounts, type Levels } from "./exact-contexts.js";
+import { CHUNK_ELEMENTS, type ExactChunk, printHeader } from "./exact-header.js";
+import { chooseRun, encodeLevels, measureLevels, oneLevel } from "./exact-levels.js";
 import { symbolRawBits } from "./exact-symbols.js";
-import { bytesOf, exponentOf, type FloatBits } from "./float-bits.js";
+import { bytesOf, type FloatBits } from "./float-bits.js";
 
-/** A context of fewer elements would cost more to describe than it saves. */
-const CONTEXT_ELEMENTS_MIN = 2048;
+/** Contexts are chosen by at most so many chunks of a tensor. */
+const CHUNKS_SEEN_MAX = 64;
+
+/** What {@link encodeExact} codes. */
+export interface ExactPair {
+  readonly dtype: FloatDType;
+  readonly reference: FloatBits;
+  readonly tuned: FloatBits;
+  /** Elements of a row. */
+  readonly cols: number;
+  /** For each element the sum of its planes; null where there are none. The decoder gets the same. */
+  readonly hints: Float32Array | null;
+}
 
 /**
  * Codes what turns `reference` into `tuned`; `decodeExact` does. A function of its arguments alone. O(elements).
  *
  * @returns null where both are the same
  */
-export function encodeExact(dtype: FloatDType, reference: FloatBits, tuned: FloatBits): Uint8Array | null {
+export function encodeExact(pair: ExactPair): Uint8Array | null {
+  const { reference, tuned } = pair;
   assert(reference.length === tuned.length, `${reference.length} elements cannot turn into ${tuned.length}`);
-  const encoder = new TensorEncoder(dtype, reference, tuned);
-  return encoder.isCopy ? null : encoder.encode();
+  return tuned.every((bits, i) => bits === reference[i]) ? null : new TensorEncoder(pair).encode();
+}
+
+/** Levels to code a tensor with, and what follows from them. */
+interface Plan {
+  readonly levels: Levels;
+  readonly chunk: ChunkDifferences;
+  readonly map: ContextMap;
+  /** About how many bits that takes. */
+  readonly bits: number;
+}
+
+/** Chooses contexts by what every few chunks hold, which is enough to go by. */
+function planFor(dtype: FloatDType, sources: ChunkSources): Plan {
+  const { tuned, hints, levels } = sources;
+  const hasHints = hints !== null;
+  const chunk = new ChunkDifferences(sources);
+  const chunks = Math.ceil(tuned.length / CHUNK_ELEMENTS);
+  const step = Math.ceil(chunks / CHUNKS_SEEN_MAX);
+  const counts = emptyCounts(hasHints);
+  const cellOf = cellsOf(dtype, hasHints);
+  for (let index = 0; index < chunks; index += step) chunk.countCells(index, cellOf, counts);
+  const { map, bits } = ContextMap.choose(hasHints, counts, step);
+  return { levels, chunk, map, bits: bits + encodeLevels(levels).bytes.length * 8 };
 }
 
 /** How the chunks of a tensor that are in one mode come out: what its model is made from. */
@@ -27,34 +63,36 @@ interface ModeCounts {
   readonly gaps: Uint32Array;
 }
 
-/** Two visits to every chunk: one that decides its mode and counts symbols, one that codes them. */
+/** Three visits to every chunk: one that counts what contexts are made from, one that decides its mode and counts symbols, one that codes them. */
 class TensorEncoder {
-  readonly #reference: FloatBits;
   readonly #tuned: FloatBits;
-  readonly #chunk: ChunkDifferences;
-  readonly #contexts: number;
-  readonly #contextOf: Uint8Array;
   readonly #droppedBits: number;
+  readonly #levels: Levels;
+  readonly #map: ContextMap;
+  /** `[rows, UPPER_VALUES]`. */
+  readonly #contextOf: Int32Array;
+  readonly #chunk: ChunkDifferences;
   readonly #modes: readonly ExactChunk["mode"][];
   readonly #counts: ModeCounts;
 
-  constructor(dtype: FloatDType, reference: FloatBits, tuned: FloatBits) {
-    this.#reference = reference;
+  constructor({ dtype, reference, tuned, cols, hints }: ExactPair) {
     this.#tuned = tuned;
-    this.#droppedBits = commonZeroBits(reference, tuned);
-    this.#contextOf = chooseContexts(dtype, reference);
-    this.#contexts = this.#contextOf.at(-1)! + 1;
-    this.#chunk = new ChunkDifferences(dtype, this.#contextOf, this.#droppedBits);
+    this.#droppedBits = dtype === "f32" ? commonZeroBits(reference, tuned) : 0;
+    const measured = measureLevels(dtype, reference, tuned, chooseRun(cols));
+    const [plan, other] = [measured, oneLevel(measured, tuned.length)].map((levels) =>
+      planFor(dtype, { reference, tuned, hints, levels, droppedBits: this.#droppedBits }),
+    ) as [Plan, Plan];
+    const { levels, chunk, map } = other.bits < plan.bits ? other : plan;
+    this.#levels = levels;
+    this.#chunk = chunk;
+    this.#map = map;
+    this.#contextOf = map.byRow(dtype, 1);
     this.#counts = {
-      dense: new Uint32Array(this.#contexts * SYMBOLS_MAX),
-      sparse: new Uint32Array(this.#contexts * SYMBOLS_MAX),
+      dense: new Uint32Array(this.#map.contexts * SYMBOLS_MAX),
+      sparse: new Uint32Array(this.#map.contexts * SYMBOLS_MAX),
       gaps: new Uint32Array(SYMBOLS_MAX),
     };
     this.#modes = Array.from({ length: Math.ceil(tuned.length / CHUNK_ELEMENTS) }, (_, index) => this.#count(index));
-  }
-
-  get isCopy(): boolean {
-    return this.#modes.every((mode) => mode === "copy");
   }
 
   encode(): Uint8Array {
@@ -66,36 +104,34 @@ class TensorEncoder {
       sparse: new SymbolEncoder(sparse),
       gaps: new SymbolEncoder(gaps),
     };
-    const chunks: ExactChunk[] = [];
-    const parts: Uint8Array[] = [];
-    for (const [index, mode] of this.#modes.entries()) {
-      const chunk = this.#encodeChunk(index, mode, encoders, parts);
-      chunks.push(chunk);
-    }
-    const header: ExactHeader = {
+    const levels = encodeLevels(this.#levels);
+    const parts: Uint8Array[] = [levels.bytes];
+    const chunks = this.#modes.map((mode, index) => this.#encodeChunk(index, mode, encoders, parts));
+    const header = printHeader({
       droppedBits: this.#droppedBits,
-      contextOf: this.#contextOf,
-      dense,
-      sparse,
-      gaps,
+      runElements: this.#levels.runElements,
+      lowestLevel: this.#levels.lowest,
+      levelBytes: levels.bytes.length,
+      contexts: this.#map,
+      models: { levels: levels.model, dense, sparse, gaps },
       chunks,
-    };
-    return concat([printHeader(header), ...parts]);
+    });
+    return concat([header, ...parts]);
   }
 
   /** Decides the mode of a chunk: what is smallest by its own statistics. Adds these to the mode's. */
   #count(index: number): ExactChunk["mode"] {
     const chunk = this.#chunk;
-    chunk.load(this.#part(this.#reference, index), this.#part(this.#tuned, index));
+    chunk.load(index, this.#contextOf);
     if (chunk.events === 0) return "copy";
-    const { differences: counts, gaps } = chunk.count(this.#contexts);
+    const { differences: counts, gaps } = chunk.count(this.#map.contexts);
     const withoutZeros = counts.slice();
     for (let i = 0; i < withoutZeros.length; i += SYMBOLS_MAX) withoutZeros[i] = 0;
     const denseBits = bitsOf(counts);
     // Two symbols an event: beyond half of the elements, SPARSE has more of them than DENSE and is never worth its time.
     const isSparse = chunk.events * 2 <= chunk.length;
     const sparseBits = isSparse ? bitsOf(withoutZeros) + bitsOf(gaps) : Number.POSITIVE_INFINITY;
-    if (Math.min(denseBits, sparseBits) >= this.#part(this.#tuned, index).byteLength * 8) return "raw";
+    if (Math.min(denseBits, sparseBits) >= this.#part(index).byteLength * 8) return "raw";
     if (sparseBits < denseBits) {
       addInto(this.#counts.sparse, withoutZeros);
       addInto(this.#counts.gaps, gaps);
@@ -112,13 +148,13 @@ class TensorEncoder {
     parts: Uint8Array[],
   ): ExactChunk {
     if (mode === "copy") return { mode };
-    const tuned = this.#part(this.#tuned, index);
     if (mode === "raw") {
+      const tuned = this.#part(index);
       parts.push(bytesOf(tuned), new Uint8Array(-tuned.byteLength & 3));
       return { mode };
     }
     const chunk = this.#chunk;
-    chunk.load(this.#part(this.#reference, index), tuned);
+    chunk.load(index, this.#contextOf);
     const raw = new BitWriter();
     if (mode === "dense") {
       const symbols = encoders.dense.encode(chunk.symbols, chunk.contexts, chunk.length);
@@ -143,8 +179,8 @@ class TensorEncoder {
     };
   }
 
-  #part(elements: FloatBits, index: number): FloatBits {
-    return elements.subarray(index * CHUNK_ELEMENTS, (index + 1) * CHUNK_ELEMENTS);
+  #part(index: number): FloatBits {
+    return this.#tuned.subarray(index * CHUNK_ELEMENTS, (index + 1) * CHUNK_ELEMENTS);
   }
 }
 
@@ -154,27 +190,6 @@ function commonZeroBits(...tensors: readonly FloatBits[]): number {
   for (const elements of tensors) for (let i = 0; i < elements.length; i++) seen |= elements[i]!;
   // The lowest bit that is set anywhere; where none is, everything is +0 and no bit matters.
   return seen === 0 ? 0 : 31 - Math.clz32(seen & -seen);
-}
-
-/** Neighbouring exponents share a context until it has enough elements. By exponent, the contexts count from 0. */
-function chooseContexts(dtype: FloatDType, reference: FloatBits): Uint8Array {
-  const counts = new Uint32Array(CONTEXTS_MAX);
-  const shift = reference instanceof Int32Array ? 23 : 7;
-  for (let i = 0; i < reference.length; i++) counts[exponentOf(dtype, reference[i]! >>> shift)]! += 1;
-  const contextOf = new Uint8Array(CONTEXTS_MAX);
-  let context = 0;
-  let inContext = 0;
-  let left = reference.length;
-  for (let exponent = 0; exponent < CONTEXTS_MAX; exponent++) {
-    if (inContext >= CONTEXT_ELEMENTS_MIN && left >= CONTEXT_ELEMENTS_MIN) {
-      context += 1;
-      inContext = 0;
-    }
-    contextOf[exponent] = context;
-    inContext += counts[exponent]!;
-    left -= counts[exponent]!;
-  }
-  return contextOf;
 }
 
 /** Bits of symbols that come so often in each context, coded by their own statistics, and of the raw bits after them. */

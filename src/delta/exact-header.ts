@@ -1,34 +1,38 @@
 // What turns a reference tensor into another of the same float dtype, bit for bit. Lengths are in bytes, little-endian.
 //
 //   0             4             4 + n
-//   ┌─────────────┬─────────────┬─────────┬─────────┬────
-//   │ n, u32      │ header      │ chunk 0 │ chunk 1 │ …            each a multiple of 4 bytes, COPY none
-//   └─────────────┴─────────────┴─────────┴─────────┴────
+//   ┌─────────────┬─────────────┬─────────┬─────────┬─────────┬────
+//   │ n, u32      │ header      │ levels  │ chunk 0 │ chunk 1 │ …            each a multiple of 4 bytes, COPY none
+//   └─────────────┴─────────────┴─────────┴─────────┴─────────┴────
 //
-// A chunk is 65536 elements in row-major order, the last what is left; each is decoded by itself. What is coded is
-// d = key(tuned) - key(reference) of each element (float-bits.ts), as symbols and raw bits (exact-symbols.ts), a symbol in the
-// context that the reference's exponent belongs to: that is what the size of one step depends on.
+// A chunk is 65536 elements in row-major order, the last what is left; each is decoded by itself. What is coded is the difference d of
+// the tuned from the reference's float (float-bits.ts), as symbols and raw bits (exact-symbols.ts), a symbol in a context that depends on
+// the reference, the planes, and the level of the run that the element belongs to (exact-contexts.ts).
 //
 //   mode 0  COPY     nothing: d = 0 throughout
 //        1  SPARSE   symbols of gaps │ symbols of each d that is not 0 │ raw bits of gaps, then of d
 //        2  DENSE    symbols of every d │ raw bits
 //        3  RAW      the tuned elements themselves, then zeros
 //
-// A gap is the number of elements without a difference before one with it. What is in symbols is coded as entropy/rans.ts
-// draws it. The header is bits (entropy/bits.ts), γ being its gamma code:
+// A gap is the number of elements without a difference before one with it. Levels are symbols of how much each run's is above that of the
+// run before, the first above 0, all under one distribution. What is in symbols is coded as entropy/rans.ts draws it. The header is bits
+// (entropy/bits.ts), γ being its gamma code:
 //
-//   dropped zero bits, 5      low bits that are 0 in every element of both tensors; keys are of the bits above
-//   contexts - 1, 8           then for each its lowest exponent, 8, ascending from 0
-//   models                    of DENSE and of SPARSE differences, one distribution a context; of gaps, one
+//   dropped zero bits, 5      of f32, low bits that are 0 in every element of both tensors; keys are of the bits above
+//   γ(elements of a run)
+//   what level 0 is, 12       halves of log2, from -1023
+//   γ(words + 1) of levels
+//   contexts                  for each hint γ(their number), then for each its lowest diagonal, 10, ascending from 0
+//   models                    of levels, one distribution; of DENSE and of SPARSE differences, one a context; of gaps, one
 //   for each chunk            mode, 2; SPARSE: γ of its d's that are not 0; SPARSE, DENSE: γ(words + 1) of each part
 
 import { BitReader, BitWriter, CorruptCode, SymbolModel } from "../entropy/index.js";
 import { alignUp } from "../util/index.js";
+import { ContextMap } from "./exact-contexts.js";
 
 /** Elements of a chunk. */
 export const CHUNK_ELEMENTS = 1 << 16;
-/** Exponents, and so contexts at most. */
-export const CONTEXTS_MAX = 256;
+const LOWEST_LEVEL_BITS = 12;
 
 /** How a chunk is stored, with the byte lengths of its parts. */
 export type ExactChunk =
@@ -44,15 +48,24 @@ export type ExactChunk =
   | { readonly mode: "dense"; readonly symbolBytes: number; readonly rawBytes: number }
   | { readonly mode: "raw" };
 
-/** What is known of a coded tensor before its chunks are looked at. */
+/** What is known of a coded tensor before its levels and chunks are looked at. */
 export interface ExactHeader {
   readonly droppedBits: number;
-  /** The context of each exponent, {@link CONTEXTS_MAX} long, ascending from 0. */
-  readonly contextOf: Uint8Array;
+  readonly runElements: number;
+  /** What level 0 is, as `Levels` counts. */
+  readonly lowestLevel: number;
+  readonly levelBytes: number;
+  readonly contexts: ContextMap;
+  readonly models: ExactModels;
+  readonly chunks: readonly ExactChunk[];
+}
+
+/** Distributions of all symbols of a tensor. */
+export interface ExactModels {
+  readonly levels: SymbolModel;
   readonly dense: SymbolModel;
   readonly sparse: SymbolModel;
   readonly gaps: SymbolModel;
-  readonly chunks: readonly ExactChunk[];
 }
 
 const modes = ["copy", "sparse", "dense", "raw"] as const satisfies ExactChunk["mode"][];
@@ -72,13 +85,16 @@ export function chunkBytes(chunk: ExactChunk, { byteLength }: { readonly byteLen
 }
 
 /** The header as stored, its length before it. */
-export function printHeader({ droppedBits, contextOf, dense, sparse, gaps, chunks }: ExactHeader): Uint8Array {
+export function printHeader(header: ExactHeader): Uint8Array {
+  const { models } = header;
   const writer = new BitWriter();
-  writer.write(droppedBits, 5);
-  writer.write(dense.contexts - 1, 8);
-  for (let context = 0; context < dense.contexts; context++) writer.write(contextOf.indexOf(context), 8);
-  for (const model of [dense, sparse, gaps]) model.write(writer);
-  for (const chunk of chunks) {
+  writer.write(header.droppedBits, 5);
+  writer.writeGamma(header.runElements);
+  writer.write(header.lowestLevel, LOWEST_LEVEL_BITS);
+  writer.writeGamma(header.levelBytes / 4 + 1);
+  header.contexts.write(writer);
+  for (const model of [models.levels, models.dense, models.sparse, models.gaps]) model.write(writer);
+  for (const chunk of header.chunks) {
     writer.write(modes.indexOf(chunk.mode), 2);
     if (chunk.mode === "sparse") writer.writeGamma(chunk.events);
     if (chunk.mode === "sparse") writer.writeGamma(chunk.gapBytes / 4 + 1);
@@ -95,31 +111,34 @@ export function printHeader({ droppedBits, contextOf, dense, sparse, gaps, chunk
 }
 
 /**
- * Reads the header of a tensor of `elements`, and where its first chunk begins.
+ * Reads the header of a tensor of `elements`, and where its levels begin.
  *
+ * @param hasHints whether there are planes
  * @throws {CorruptCode} if it is no header
  */
-export function parseHeader(bytes: Uint8Array, elements: number): { header: ExactHeader; chunksOffset: number } {
+export function parseHeader(
+  bytes: Uint8Array,
+  elements: number,
+  hasHints: boolean,
+): { header: ExactHeader; levelsOffset: number } {
   if (bytes.length < 4) throw new CorruptCode("it has no header");
   const headerBytes = new DataView(bytes.buffer, bytes.byteOffset).getUint32(0, true);
   if (4 + headerBytes > bytes.length) throw new CorruptCode("its header is cut off");
   const reader = new BitReader(bytes.subarray(4, 4 + headerBytes));
   const droppedBits = reader.read(5);
-  const contexts = reader.read(8) + 1;
-  const contextOf = new Uint8Array(CONTEXTS_MAX);
-  let lowest = -1;
-  for (let context = 0; context < contexts; context++) {
-    const exponent = reader.read(8);
-    if (exponent <= lowest || (context === 0 && exponent !== 0))
-      throw new CorruptCode("its exponents are not in order");
-    contextOf.fill(context, exponent);
-    lowest = exponent;
-  }
-  const dense = SymbolModel.read(reader, contexts);
-  const sparse = SymbolModel.read(reader, contexts);
-  const gaps = SymbolModel.read(reader, 1);
+  const runElements = reader.readGamma();
+  const lowestLevel = reader.read(LOWEST_LEVEL_BITS);
+  const levelBytes = (reader.readGamma() - 1) * 4;
+  const contexts = ContextMap.read(reader, hasHints);
+  const models = {
+    levels: SymbolModel.read(reader, 1),
+    dense: SymbolModel.read(reader, contexts.contexts),
+    sparse: SymbolModel.read(reader, contexts.contexts),
+    gaps: SymbolModel.read(reader, 1),
+  };
   const chunks = Array.from({ length: Math.ceil(elements / CHUNK_ELEMENTS) }, () => parseChunk(reader));
-  return { header: { droppedBits, contextOf, dense, sparse, gaps, chunks }, chunksOffset: 4 + headerBytes };
+  const header = { droppedBits, runElements, lowestLevel, levelBytes, contexts, models, chunks };
+  return { header, levelsOffset: 4 + headerBytes };
 }
 
 function parseChunk(reader: BitReader): ExactChunk {

@@ -1,15 +1,19 @@
-// The reference of an exact layer, bit by bit the same on every machine. The values stored for a vector; the base's tensor as it
-// is, where there are no planes and the fine-tune has the base's dtype. Otherwise, element by element:
+// The reference of an exact layer, bit by bit the same on every machine: the values stored for a vector, the base's tensor for a matrix,
+// as they are where the fine-tune has their dtype. Planes in q1_0 and tq1_0 are hints beside it: they say in which of a few ranges a change
+// lies, and little of where in there. Planes in q4_0 and f16 say nearly all, and are added too. Element by element:
 //
-//   x  = the base's value as f32
-//   x  = f32(x + plane 1), f32(x + plane 2), …       each sum rounded to nearest, ties to even
-//   the reference = x in the fine-tune's dtype       rounded to nearest, ties to even; beyond its range, infinity;
-//                                                    NaN is 0x7fc00000, 0x7fc0 or 0x7e00, whichever NaN it was
+//   x    = the base's value as f32
+//   hint = f32(plane 1 + plane 2), f32(hint + plane 3), …
+//   x    = f32(x + hint)                              only of q4_0 and f16
+//   the reference = x in the fine-tune's dtype
+//
+// all rounded to nearest, ties to even; beyond a dtype's range, infinity; NaN is 0x7fc00000, 0x7fc0 or 0x7e00, whichever NaN it was.
+// Factors are left out: in which order the sums of their products are rounded depends on the machine.
 
 import type { FloatDType, MatrixShape } from "../formats/index.js";
-import { assert, f16ToNumber, numberToF16 } from "../util/index.js";
+import { assert, numberToF16 } from "../util/index.js";
 import type { Plane } from "./codec.js";
-import { bytesOf, type FloatBits, floatBits } from "./float-bits.js";
+import { bytesOf, type FloatBits, floatBits, numbersOf } from "./float-bits.js";
 import { addPlane } from "./planes.js";
 
 /** What a reference is made from. */
@@ -25,29 +29,31 @@ export interface ReferenceParts {
   readonly shape: MatrixShape;
 }
 
-/** What is restored of a tensor without an exact layer, but for its extra rows. */
-export function referenceOf({ dtype, baseDType, base, planes, shape }: ReferenceParts): FloatBits {
-  if (planes.length === 0 && dtype === baseDType) return floatBits(dtype, base);
-  const values = widen(baseDType, base);
-  for (const plane of planes) addPlane(values, plane.dtype, plane.bytes, shape);
-  return roundTo(dtype, values);
+/** What a tensor is coded against. */
+export interface Reference {
+  readonly elements: FloatBits;
+  /** For each element the sum of its planes; null where there are none. */
+  readonly hints: Float32Array | null;
 }
 
 /**
- * Stored floats as numbers, in the same memory where they are f32. ggml has this too, but this runs in threads that may be ended at
- * any time, and the native library does not survive that while it is loaded.
+ * Makes the reference that the drawing above describes. Without ggml, which could do parts of it: this runs in threads that may be ended
+ * at any time, and the native library does not survive that while it is loaded.
  */
-function widen(dtype: FloatDType, bytes: Uint8Array): Float32Array {
-  const bits = floatBits(dtype, bytes);
-  if (dtype === "f32") return new Float32Array(bits.buffer, bits.byteOffset, bits.length);
-  const values = new Float32Array(bits.length);
-  if (dtype === "f16") {
-    for (let i = 0; i < values.length; i++) values[i] = f16ToNumber(bits[i]! & 0xffff);
-  } else {
-    const wide = new Int32Array(values.buffer);
-    for (let i = 0; i < wide.length; i++) wide[i] = bits[i]! << 16;
+export function referenceOf({ dtype, baseDType, base, planes, shape }: ReferenceParts): Reference {
+  if (planes.length === 0) return { elements: convert(dtype, baseDType, base), hints: null };
+  const hints = new Float32Array(shape.rows * shape.cols);
+  for (const plane of planes) addPlane(hints, plane.dtype, plane.bytes, shape);
+  if (!planes.some((plane) => plane.dtype === "q4_0" || plane.dtype === "f16")) {
+    return { elements: convert(dtype, baseDType, base), hints };
   }
-  return values;
+  const values = numbersOf(baseDType, floatBits(baseDType, base));
+  for (let i = 0; i < values.length; i++) values[i]! += hints[i]!;
+  return { elements: roundTo(dtype, values), hints };
+}
+
+function convert(to: FloatDType, from: FloatDType, bytes: Uint8Array): FloatBits {
+  return to === from ? floatBits(from, bytes) : roundTo(to, numbersOf(from, floatBits(from, bytes)));
 }
 
 /** Numbers as the bits of a dtype, as the drawing above says. The memory of `values` is used up. */

@@ -106,7 +106,11 @@ export class ExactRestoration implements AsyncDisposable {
     }
     const stored = base.tensors.get(name);
     assert(stored && isFloatDType(stored.dtype), `${name} has no base of floats`);
-    const encoded = tensor.kind === "planes" ? await readEncoded(tensor, (blob) => readBlob(delta, blob)) : undefined;
+    // Factors are no part of a reference.
+    const encoded =
+      tensor.kind === "planes"
+        ? await readEncoded({ ...tensor, factors: [] }, (blob) => readBlob(delta, blob))
+        : undefined;
     return {
       dtype,
       baseDType: stored.dtype,

@@ -1,15 +1,17 @@
-// How the difference d of two keys is told. Small ones are symbols by themselves; of others the symbol says the sign, the
-// magnitude's highest bit and the bit after it, and the bits below follow as they are.
+// How the difference d of two floats is told (float-bits.ts). Small ones are symbols by themselves; of others the symbol says the
+// sign, the magnitude's highest bit and the bit after it, and the bits below follow as they are.
 //
-//   |d|       0   1   2  …  15   16–23  24–31   32–47  48–63   64–95  …
-//   class     0   1   2  …  15    16     17      18     19      20    …      symbol = 2 · class + (1 where d < 0)
-//   raw bits  0   0   0      0     3      3       4      4       5
+//   |d|       0   1   2  …  63   64–95  96–127   128–191  192–255   256–383  …
+//   class     0   1   2  …  63     64     65        66       67        68    …      symbol = 2 · class + (1 where d < 0)
+//   raw bits  0   0   0      0      5      5         6        6         7
 
 import { SYMBOLS_MAX } from "../entropy/index.js";
 
 /** Classes up to that of 2^31. */
-const CLASSES = 71;
-const DIRECT_CLASSES = 16;
+const CLASSES = 115;
+const DIRECT_CLASSES = 64;
+/** Of the first class that has any. */
+const RAW_BITS_MIN = 5;
 
 /** No symbol below this is followed by raw bits. */
 export const FIRST_WITH_RAW_BITS = 2 * DIRECT_CLASSES;
@@ -22,7 +24,7 @@ export const symbolRawBits = new Uint8Array(SYMBOLS_MAX);
 
 for (let symbol = 0; symbol < CLASSES * 2; symbol++) {
   const kind = symbol >> 1;
-  const rawBits = kind < DIRECT_CLASSES ? 0 : 3 + ((kind - DIRECT_CLASSES) >> 1);
+  const rawBits = kind < DIRECT_CLASSES ? 0 : RAW_BITS_MIN + ((kind - DIRECT_CLASSES) >> 1);
   const magnitude = kind < DIRECT_CLASSES ? kind : (2 + (kind & 1)) * 2 ** rawBits;
   symbolRawBits[symbol] = rawBits;
   symbolBases[symbol] = symbol & 1 ? -magnitude : magnitude;
@@ -35,7 +37,7 @@ export function symbolOf(difference: number): number {
   if (magnitude < DIRECT_CLASSES) return 2 * magnitude + sign;
   const rawBits = 30 - Math.clz32(magnitude);
   // The upper two bits are 2 or 3.
-  return 2 * (DIRECT_CLASSES + 2 * (rawBits - 3) + ((magnitude >>> rawBits) & 1)) + sign;
+  return 2 * (DIRECT_CLASSES + 2 * (rawBits - RAW_BITS_MIN) + ((magnitude >>> rawBits) & 1)) + sign;
 }
 
 /** What follows a symbol: the magnitude's lower bits. */

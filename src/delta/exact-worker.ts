@@ -51,12 +51,15 @@ port.on("message", (request: EncodeRequest | DecodeRequest) => {
 });
 
 function encode({ reference, tuned }: EncodeRequest): EncodeAnswer {
-  return { code: encodeExact(reference.dtype, referenceOf(reference), floatBits(reference.dtype, tuned)) };
+  const { dtype, shape } = reference;
+  const { elements, hints } = referenceOf(reference);
+  const pair = { dtype, reference: elements, tuned: floatBits(dtype, tuned), cols: shape.cols, hints };
+  return { code: encodeExact(pair) };
 }
 
 function decode({ reference, code, extraRows }: DecodeRequest): DecodeAnswer {
-  const elements = referenceOf(reference);
-  if (code) decodeExact(reference.dtype, elements, code);
+  const { elements, hints } = referenceOf(reference);
+  if (code) decodeExact(reference.dtype, elements, hints, code);
   const covered = bytesOf(elements);
   if (extraRows.length === 0) return { tensor: covered, sha256: sha256(covered) };
   const tensor = new Uint8Array(covered.length + extraRows.length);

@@ -68,8 +68,7 @@ async function finish(tensor: DeltaTensor, finishing: Finishing, lane: ExactThre
   const { workspace, own, withoutPlanes } = finishing;
   const thread = own.has(tensor.name) || withoutPlanes ? lane : null;
   if (tensor.kind !== "planes") return thread ? makeExact(tensor, [], finishing, thread) : tensor;
-  const { name, planeDType, factors } = tensor;
-  assert(!thread || factors.length === 0, `${name} has factors, whose sums no reference has`);
+  const { name, planeDType } = tensor;
   const shape = asMatrix([tensor.shape[0]! - (tensor.extraRows?.count ?? 0), tensor.shape[1]!]);
   const resident: Plane[] = [];
   const blobs: DeltaBlob[] = [];

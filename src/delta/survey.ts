@@ -49,12 +49,8 @@ export interface SurveyOptions {
   readonly onProgress?: (fraction: number) => void;
 }
 
-const forms: readonly (DeltaCodec | null)[] = [
-  null,
-  createCodec("sign", { planes: 1 }),
-  createCodec("ternary"),
-  ...[2, 3, 4].map((planes) => createCodec("sign", { planes })),
-];
+/** Planes of signs alone: what variants have of them lies in the same slots, which other forms would need beside those; see decision 8. */
+const forms: readonly (DeltaCodec | null)[] = [null, ...[1, 2, 3, 4].map((planes) => createCodec("sign", { planes }))];
 
 /** Of each kind of text: enough to tell matrices and forms apart by. */
 const tokensMax = 2048;

@@ -1,4 +1,4 @@
 export { BitReader, BitWriter, wordsOf } from "./bits.js";
 export { CorruptCode } from "./corrupt-code.js";
-export { SymbolDecoder, SymbolEncoder } from "./rans.js";
-export { entropyBits, SYMBOLS_MAX, SymbolModel } from "./symbol-model.js";
+export { placesOf, STATE_MIN, SymbolDecoder, SymbolEncoder, SymbolStream } from "./rans.js";
+export { entropyBits, FREQUENCY_TOTAL, PROBABILITY_BITS, SYMBOLS_MAX, SymbolModel } from "./symbol-model.js";

@@ -21,7 +21,8 @@ import { assert } from "../util/index.js";
 import { CorruptCode } from "./corrupt-code.js";
 import { PROBABILITY_BITS, SYMBOLS_MAX, type SymbolModel } from "./symbol-model.js";
 
-const STATE_MIN = 1 << 15;
+/** A state below this takes a word. */
+export const STATE_MIN = 1 << 15;
 const STATES_BYTES = 16;
 const PLACE_MASK = 4095;
 const RUN_SYMBOLS = 4096;
@@ -69,23 +70,78 @@ export class SymbolEncoder {
   }
 }
 
+/**
+ * For each place of each context, `[contexts, 4096]`, what a decoder needs to know of the symbol that takes it:
+ *
+ *   bit 31       24            12             0
+ *   ┌──────────────┬────────────┬──────────────┐
+ *   │ value of the │ place -    │ frequency of │
+ *   │ symbol       │ its first  │ the symbol-1 │
+ *   └──────────────┴────────────┴──────────────┘
+ *
+ * @param values for each symbol a byte, which may be the symbol itself
+ */
+export function placesOf({ contexts, frequencies }: SymbolModel, values: Uint8Array): Int32Array {
+  const places = new Int32Array(contexts << PROBABILITY_BITS);
+  for (let context = 0; context < contexts; context++) {
+    let at = context << PROBABILITY_BITS;
+    for (let symbol = 0; symbol < SYMBOLS_MAX; symbol++) {
+      const frequency = frequencies[context * SYMBOLS_MAX + symbol]!;
+      const first = (values[symbol]! << 24) | (frequency - 1);
+      for (let i = 0; i < frequency; i++) places[at++] = first | (i << PROBABILITY_BITS);
+    }
+  }
+  return places;
+}
+
+/** Code on its way through the four lanes. One object serves any number of codes, one after the other. */
+export class SymbolStream {
+  /** Of the four lanes. */
+  readonly states = new Int32Array(4);
+  /** The words of the code, and zeros after them: for each symbol one can be asked for, and damaged code may ask for more than it has. */
+  words = new Uint16Array(1 << 15);
+  wordsUsed = 0;
+  #wordBytes = 0;
+
+  /** @throws {CorruptCode} if `bytes` are more or less than the code of so many symbols can be */
+  open(bytes: Uint8Array, symbols: number): void {
+    if (bytes.length < STATES_BYTES || bytes.length % 4 !== 0) throw new CorruptCode("its symbols are cut off");
+    new Uint8Array(this.states.buffer).set(bytes.subarray(0, STATES_BYTES));
+    this.#wordBytes = bytes.length - STATES_BYTES;
+    if (this.#wordBytes > symbols * 2 + 2) throw new CorruptCode("it has more bytes than its symbols can take");
+    if (this.words.length < symbols + 2) this.words = new Uint16Array(symbols + 2);
+    new Uint8Array(this.words.buffer).set(bytes.subarray(STATES_BYTES));
+    this.words.fill(0, this.#wordBytes / 2, symbols + 2);
+    this.wordsUsed = 0;
+  }
+
+  /** Takes symbol `index` in a context whose places begin at `row` of `places`: the entry of its place. */
+  take(places: Int32Array, row: number, index: number): number {
+    const lane = index & 3;
+    const x = this.states[lane]!;
+    const entry = places[row | (x & PLACE_MASK)]!;
+    const next = stateAfter(entry, x);
+    const isLow = next < STATE_MIN;
+    this.states[lane] = isLow ? (next << 16) | this.words[this.wordsUsed]! : next;
+    if (isLow) this.wordsUsed += 1;
+    return entry;
+  }
+
+  /** @throws {CorruptCode} if what was taken is not what was written, as far as that shows */
+  close(): void {
+    if (Math.ceil(this.wordsUsed / 2) * 4 !== this.#wordBytes || this.states.some((x) => x !== STATE_MIN)) {
+      throw new CorruptCode("its symbols do not end where they should");
+    }
+  }
+}
+
 /** Reads what a {@link SymbolEncoder} of the same model wrote. Its tables take 16 KiB a context. */
 export class SymbolDecoder {
-  /** For each place of each context: symbol | frequency - 1 << 8 | place - start << 20. */
   readonly #places: Int32Array;
-  #words = new Uint16Array(1 << 15);
+  readonly #stream = new SymbolStream();
 
-  constructor({ contexts, frequencies }: SymbolModel) {
-    const places = new Int32Array(contexts << PROBABILITY_BITS);
-    for (let context = 0; context < contexts; context++) {
-      let at = context << PROBABILITY_BITS;
-      for (let symbol = 0; symbol < SYMBOLS_MAX; symbol++) {
-        const frequency = frequencies[context * SYMBOLS_MAX + symbol]!;
-        const entry = symbol | ((frequency - 1) << 8);
-        for (let i = 0; i < frequency; i++) places[at++] = entry | (i << 20);
-      }
-    }
-    this.#places = places;
+  constructor(model: SymbolModel) {
+    this.#places = placesOf(model, everySymbol);
   }
 
   /**
@@ -95,97 +151,76 @@ export class SymbolDecoder {
    */
   decode(bytes: Uint8Array, contexts: Uint8Array, symbols: Uint8Array, count: number): void {
     assert(contexts.length >= count && symbols.length >= count, `${count} symbols do not fit`);
-    if (bytes.length < STATES_BYTES || bytes.length % 4 !== 0) throw new CorruptCode("its symbols are cut off");
-    const states = new Int32Array(4);
-    new Uint8Array(states.buffer).set(bytes.subarray(0, STATES_BYTES));
-    const wordBytes = bytes.length - STATES_BYTES;
-    if (wordBytes > count * 2 + 2) throw new CorruptCode("it has more bytes than its symbols can take");
-    // A word for each symbol can be asked for; damaged bytes may ask for more than there are, and read zeros.
-    if (this.#words.length < count + 2) this.#words = new Uint16Array(count + 2);
-    const words = this.#words;
-    new Uint8Array(words.buffer).set(bytes.subarray(STATES_BYTES));
-    words.fill(0, wordBytes / 2, count + 2);
-
-    let used = 0;
+    const stream = this.#stream;
+    stream.open(bytes, count);
     const lanesEnd = count - (count % 4);
     for (let from = 0; from < lanesEnd; from += RUN_SYMBOLS) {
-      const to = Math.min(from + RUN_SYMBOLS, lanesEnd);
-      used = decodeLanes(this.#places, words, states, contexts, symbols, from, to, used);
+      decodeLanes(this.#places, stream, contexts, symbols, from, Math.min(from + RUN_SYMBOLS, lanesEnd));
     }
-    for (let i = lanesEnd; i < count; i++) used = this.#decodeLast(words, states, contexts[i]!, symbols, i, used);
-    if (Math.ceil(used / 2) * 4 !== wordBytes || states.some((x) => x !== STATE_MIN)) {
-      throw new CorruptCode("its symbols do not end where they should");
+    for (let i = lanesEnd; i < count; i++) {
+      symbols[i] = stream.take(this.#places, contexts[i]! << PROBABILITY_BITS, i) >>> 24;
     }
-  }
-
-  /** One symbol of those after the last that all lanes have. Returns how many words are used then. */
-  #decodeLast(
-    words: Uint16Array,
-    states: Int32Array,
-    context: number,
-    symbols: Uint8Array,
-    i: number,
-    used: number,
-  ): number {
-    const x = states[i & 3]!;
-    const place = this.#places[(context << PROBABILITY_BITS) | (x & PLACE_MASK)]!;
-    symbols[i] = place;
-    const next = (Math.imul(((place >>> 8) & PLACE_MASK) + 1, x >>> PROBABILITY_BITS) + (place >>> 20)) | 0;
-    const isLow = next < STATE_MIN;
-    states[i & 3] = isLow ? (next << 16) | words[used]! : next;
-    return isLow ? used + 1 : used;
+    stream.close();
   }
 }
 
+/** Symbols that are their own values. */
+const everySymbol = Uint8Array.from({ length: SYMBOLS_MAX }, (_, symbol) => symbol);
+
+/** A lane's state behind the symbol whose entry this is, before it takes a word. */
+function stateAfter(entry: number, x: number): number {
+  const frequency = (entry & PLACE_MASK) + 1;
+  return (Math.imul(frequency, x >>> PROBABILITY_BITS) + ((entry >>> PROBABILITY_BITS) & PLACE_MASK)) | 0;
+}
+
 /**
- * Symbols `from` to `to` of all four lanes, both multiples of 4. Returns how many words are used then. A plain function of arrays and
- * numbers, called often for a few thousand symbols each, is what V8 compiles best and soonest.
+ * Symbols `from` to `to` of all four lanes, both multiples of 4. A plain function of arrays and numbers, called often for a few thousand
+ * symbols each, is what V8 compiles best and soonest.
  */
 function decodeLanes(
   places: Int32Array,
-  words: Uint16Array,
-  states: Int32Array,
+  stream: SymbolStream,
   contexts: Uint8Array,
   symbols: Uint8Array,
   from: number,
   to: number,
-  used: number,
-): number {
+): void {
+  const { states, words } = stream;
   let x0 = states[0]!;
   let x1 = states[1]!;
   let x2 = states[2]!;
   let x3 = states[3]!;
-  let at = used;
-  // `need` is 1 where a state fell below 2^15: whether it did cannot be predicted, so it is computed with.
+  let at = stream.wordsUsed;
+  // `low` is -1 where a state fell below 2^15, else 0: whether it did cannot be predicted, so it is computed with.
   for (let i = from; i < to; i += 4) {
     const p0 = places[(contexts[i]! << 12) | (x0 & PLACE_MASK)]!;
     const p1 = places[(contexts[i + 1]! << 12) | (x1 & PLACE_MASK)]!;
     const p2 = places[(contexts[i + 2]! << 12) | (x2 & PLACE_MASK)]!;
     const p3 = places[(contexts[i + 3]! << 12) | (x3 & PLACE_MASK)]!;
-    symbols[i] = p0;
-    symbols[i + 1] = p1;
-    symbols[i + 2] = p2;
-    symbols[i + 3] = p3;
-    x0 = (Math.imul(((p0 >>> 8) & PLACE_MASK) + 1, x0 >>> 12) + (p0 >>> 20)) | 0;
-    x1 = (Math.imul(((p1 >>> 8) & PLACE_MASK) + 1, x1 >>> 12) + (p1 >>> 20)) | 0;
-    x2 = (Math.imul(((p2 >>> 8) & PLACE_MASK) + 1, x2 >>> 12) + (p2 >>> 20)) | 0;
-    x3 = (Math.imul(((p3 >>> 8) & PLACE_MASK) + 1, x3 >>> 12) + (p3 >>> 20)) | 0;
-    const need0 = (x0 - STATE_MIN) >>> 31;
-    x0 = (x0 << (need0 << 4)) | (words[at]! & -need0);
-    at += need0;
-    const need1 = (x1 - STATE_MIN) >>> 31;
-    x1 = (x1 << (need1 << 4)) | (words[at]! & -need1);
-    at += need1;
-    const need2 = (x2 - STATE_MIN) >>> 31;
-    x2 = (x2 << (need2 << 4)) | (words[at]! & -need2);
-    at += need2;
-    const need3 = (x3 - STATE_MIN) >>> 31;
-    x3 = (x3 << (need3 << 4)) | (words[at]! & -need3);
-    at += need3;
+    symbols[i] = p0 >>> 24;
+    symbols[i + 1] = p1 >>> 24;
+    symbols[i + 2] = p2 >>> 24;
+    symbols[i + 3] = p3 >>> 24;
+    x0 = stateAfter(p0, x0);
+    x1 = stateAfter(p1, x1);
+    x2 = stateAfter(p2, x2);
+    x3 = stateAfter(p3, x3);
+    const low0 = (x0 - STATE_MIN) >> 31;
+    x0 = (x0 << (low0 & 16)) | (words[at]! & low0);
+    at -= low0;
+    const low1 = (x1 - STATE_MIN) >> 31;
+    x1 = (x1 << (low1 & 16)) | (words[at]! & low1);
+    at -= low1;
+    const low2 = (x2 - STATE_MIN) >> 31;
+    x2 = (x2 << (low2 & 16)) | (words[at]! & low2);
+    at -= low2;
+    const low3 = (x3 - STATE_MIN) >> 31;
+    x3 = (x3 << (low3 & 16)) | (words[at]! & low3);
+    at -= low3;
   }
   states[0] = x0;
   states[1] = x1;
   states[2] = x2;
   states[3] = x3;
-  return at;
+  stream.wordsUsed = at;
 }

@@ -17,7 +17,7 @@
 //                error, exact?, extraRows? }
 //              { kind: "exact", dtype, shape, exact, extraRows? }
 //   coded      bytes of the stored form where that is not the plane as it is, else null
-//   factors    [{ rank, dtype, down: sha256, up: sha256 }, …]; with them there is no `exact`
+//   factors    [{ rank, dtype, down: sha256, up: sha256 }, …]
 //   exact      { sha256, blob?: { bytes, sha256 } }    of the whole tensor; of what turns the reference into it
 //   extraRows  { count, sha256 }
 
@@ -177,7 +177,6 @@ function parseTensor(name: string, fields: Fields): DeltaTensor {
     throw fields.wrong("shape", "two extents for planes");
   const covered = { rows: rows - (extraRows?.count ?? 0), cols };
   const factors = parseFactors(name, covered, fields);
-  if (factors.length > 0 && fields.json.exact !== undefined) throw fields.wrong("exact", "none beside factors");
   return {
     name,
     kind,

@@ -44,7 +44,7 @@ export interface ExtraRows {
   readonly blob: DeltaBlob;
 }
 
-/** What turns a reference into the fine-tune's tensor, bit for bit. The reference is what is restored without this layer. */
+/** What turns a reference into the fine-tune's tensor, bit for bit. The reference is the base's tensor, as delta/exact-reference.ts makes it. */
 export interface ExactLayer {
   /** SHA-256 of the fine-tune's tensor, extra rows included, in hex. */
   readonly sha256: string;
@@ -88,7 +88,6 @@ export interface PlanesTensor extends AnyDeltaTensor {
   /** ‖Δ‖, the Frobenius norm of what was encoded, and ‖Δ − Δ̂‖, that of what planes and factors miss. */
   readonly norm: number;
   readonly error: number;
-  /** Not where there are factors. */
   readonly exact?: ExactLayer;
 }
 
