@@ -15,7 +15,7 @@ import {
   type SurveyOptions,
   surveyForms,
 } from "../delta/index.js";
-import { type CodecOptions, openCheckpoint } from "../formats/index.js";
+import { type CodecOptions, checkFree, openCheckpoint } from "../formats/index.js";
 import { formatBytes } from "../util/index.js";
 import { byKind, type CalibrationText, readCalibration } from "./calibration-text.js";
 import { untilInterrupted } from "./interrupt.js";
@@ -96,6 +96,7 @@ async function compress({
     throw new InvalidRequest("codec", "--codec auto needs an aim: --target-bits, or --max-kld with --check");
   }
   if (!known) refuseOptions(codecOptions(flags));
+  await checkFree(out);
   const startedMs = performance.now();
   const { report, worst } = await untilInterrupted(async (signal) => {
     await using base = await openCheckpoint(basePath);

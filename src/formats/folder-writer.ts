@@ -12,6 +12,11 @@ export class AlreadyExists extends KindredError {
   }
 }
 
+/** @throws {AlreadyExists} if there is something at `path`: better before long work than after it */
+export async function checkFree(path: string): Promise<void> {
+  if (await exists(path)) throw new AlreadyExists(path);
+}
+
 /**
  * Writes a folder that is there whole or not at all: `fill` writes into a temporary one beside it, which takes the name
  * when it is done, and is removed if it throws. Folders above are made.
@@ -19,7 +24,7 @@ export class AlreadyExists extends KindredError {
  * @throws {AlreadyExists} if there is something at `path`, before `fill` is called
  */
 export async function writeFolder(path: string, fill: (temporary: string) => Promise<void>): Promise<void> {
-  if (await exists(path)) throw new AlreadyExists(path);
+  await checkFree(path);
   const target = resolve(path);
   const temporary = `${target}.${randomBytes(4).toString("hex")}.partial`;
   await mkdir(dirname(target), { recursive: true });
