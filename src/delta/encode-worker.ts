@@ -6,7 +6,8 @@ import { assert } from "../util/index.js";
 import type { DeltaCodec } from "./codec.js";
 import { createCodec } from "./codecs.js";
 import { type EncodedDifference, encodeDifference, type MatrixPair } from "./difference.js";
-import { type RowCosts, type Trials, tryCodecs } from "./trial.js";
+import type { PlaneCount } from "./sign-levels.js";
+import { type RowCosts, type Trials, tryPlanes } from "./trial.js";
 
 /** What makes a codec again on the other side. */
 export type CodecSettings = Pick<DeltaCodec, "name" | "options">;
@@ -17,7 +18,7 @@ export type EncoderTask =
   | {
       readonly kind: "try";
       readonly pair: MatrixPair;
-      readonly codecs: readonly CodecSettings[];
+      readonly planes: readonly PlaneCount[];
       readonly costs: readonly RowCosts[];
     };
 
@@ -47,12 +48,11 @@ port.on("message", (task: EncoderTask) => {
 port.postMessage({ ready: true } satisfies EncoderReady);
 
 function answerTo(task: EncoderTask): Exclude<EncoderAnswer, { error: ErrorData }> {
-  if (task.kind === "encode") return { encoded: encodeDifference(codecOf(task.codec), task.pair) };
-  return { tried: tryCodecs(task.pair, task.codecs.map(codecOf), task.costs) };
-}
-
-function codecOf({ name, options }: CodecSettings): DeltaCodec {
-  return createCodec(name, options);
+  if (task.kind === "encode") {
+    const { name, options } = task.codec;
+    return { encoded: encodeDifference(createCodec(name, options), task.pair) };
+  }
+  return { tried: tryPlanes(task.pair, task.planes, task.costs) };
 }
 
 function buffersOf({ planes, factors }: EncodedDifference): ArrayBuffer[] {

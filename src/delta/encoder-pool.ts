@@ -2,6 +2,7 @@ import { assert } from "../util/index.js";
 import type { DeltaCodec } from "./codec.js";
 import { type EncodedDifference, joinParts, type MatrixPair, partsOf } from "./difference.js";
 import { Encoder } from "./encoder.js";
+import type { PlaneCount } from "./sign-levels.js";
 import type { RowCosts, Trials } from "./trial.js";
 
 /** Weights of a part: small enough that all threads have work, and the same however many there are, so that results are. */
@@ -35,14 +36,14 @@ export class EncoderPool implements AsyncDisposable {
     return joinParts(await Promise.all(parts.map(encode)));
   }
 
-  /** As {@link Encoder.tryCodecs}, as soon as a thread is free. */
-  tryCodecs(
-    codecs: readonly DeltaCodec[],
+  /** As {@link Encoder.tryPlanes}, as soon as a thread is free. */
+  tryPlanes(
     pair: MatrixPair,
+    planes: readonly PlaneCount[],
     costs: readonly RowCosts[],
     signal: AbortSignal,
   ): Promise<Trials> {
-    return this.#with((encoder) => encoder.tryCodecs(codecs, pair, costs, signal), signal);
+    return this.#with((encoder) => encoder.tryPlanes(pair, planes, costs, signal), signal);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

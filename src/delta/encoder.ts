@@ -4,7 +4,8 @@ import { errorFromData } from "../core/index.js";
 import { assert } from "../util/index.js";
 import type { DeltaCodec } from "./codec.js";
 import type { EncodedDifference, MatrixPair } from "./difference.js";
-import type { CodecSettings, EncoderAnswer, EncoderTask } from "./encode-worker.js";
+import type { EncoderAnswer, EncoderTask } from "./encode-worker.js";
+import type { PlaneCount } from "./sign-levels.js";
 import type { RowCosts, Trials } from "./trial.js";
 
 /** A thread that encodes differences, one at a time. Disposing ends it as soon as it has answered. */
@@ -27,19 +28,22 @@ export class Encoder implements AsyncDisposable {
    * @throws the signal's reason, once the thread has answered
    */
   async encode(codec: DeltaCodec, pair: MatrixPair, signal: AbortSignal): Promise<EncodedDifference> {
-    const answer = await this.#ask({ kind: "encode", pair, codec: settingsOf(codec) }, signal);
+    const answer = await this.#ask(
+      { kind: "encode", pair, codec: { name: codec.name, options: codec.options } },
+      signal,
+    );
     assert("encoded" in answer, "a thread answered another task");
     return answer.encoded;
   }
 
-  /** As {@link tryCodecs}; arrays move and errors are as in {@link encode}. */
-  async tryCodecs(
-    codecs: readonly DeltaCodec[],
+  /** As {@link tryPlanes}; arrays move and errors are as in {@link encode}. */
+  async tryPlanes(
     pair: MatrixPair,
+    planes: readonly PlaneCount[],
     costs: readonly RowCosts[],
     signal: AbortSignal,
   ): Promise<Trials> {
-    const answer = await this.#ask({ kind: "try", pair, codecs: codecs.map(settingsOf), costs }, signal);
+    const answer = await this.#ask({ kind: "try", pair, planes, costs }, signal);
     assert("tried" in answer, "a thread answered another task");
     return answer.tried;
   }
@@ -68,8 +72,4 @@ export class Encoder implements AsyncDisposable {
     message.catch(() => {});
     return message;
   }
-}
-
-function settingsOf({ name, options }: DeltaCodec): CodecSettings {
-  return { name, options };
 }

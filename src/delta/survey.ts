@@ -12,6 +12,7 @@ import { isUnchanged } from "./difference.js";
 import { EncoderPool } from "./encoder-pool.js";
 import { checkKinship } from "./kinship.js";
 import { chooseRows } from "./row-sample.js";
+import type { PlaneCount } from "./sign-levels.js";
 
 /** A form that a matrix may take. */
 export interface Candidate {
@@ -49,8 +50,8 @@ export interface SurveyOptions {
   readonly onProgress?: (fraction: number) => void;
 }
 
-/** Planes of signs alone: what variants have of them lies in the same slots, which other forms would need beside those; see decision 8. */
-const forms: readonly (DeltaCodec | null)[] = [null, ...[1, 2, 3, 4].map((planes) => createCodec("sign", { planes }))];
+/** Signs alone: what variants have of them lies in the same slots, which other forms would need beside those; see decision 8. */
+const planeCounts: readonly PlaneCount[] = [1, 2, 3, 4];
 
 /** Of each kind of text: enough to tell matrices and forms apart by. */
 const tokensMax = 2048;
@@ -150,10 +151,13 @@ class Surveyor {
       }));
       const sample = { rows: numbers.length, cols };
       const pair = { base: take(base), tuned: take(tuned), shape: sample, kind, ...(calibration && { calibration }) };
-      const codecs = forms.filter((form) => form !== null);
-      const { untouched, trials } = await this.#encoders.tryCodecs(codecs, pair, costs, this.#signal);
+      const { untouched, trials } = await this.#encoders.tryPlanes(pair, planeCounts, costs, this.#signal);
       const encoded = trials.map(({ bytes, losses }, index) => {
-        return { codec: codecs[index]!, bytes: (bytes * rows) / sample.rows, losses };
+        return {
+          codec: createCodec("sign", { planes: planeCounts[index]! }),
+          bytes: (bytes * rows) / sample.rows,
+          losses,
+        };
       });
       return [{ codec: null, bytes: 0, losses: untouched.map((loss) => leftOutFactor * loss) }, ...encoded];
     });

@@ -1,8 +1,9 @@
 import { storePlane } from "../formats/index.js";
-import type { DeltaCodec } from "./codec.js";
 import { addEncoded } from "./decoded.js";
 import type { MatrixPair } from "./difference.js";
 import { type Matrix, timesTransposed } from "./products.js";
+import { signWithin } from "./sign.js";
+import type { PlaneCount } from "./sign-levels.js";
 
 /** What an error e in a row of a matrix costs: `output · e·H·eᵀ + input · ‖e‖²`, H being the second moment of the matrix's inputs. */
 export interface RowCosts {
@@ -11,7 +12,7 @@ export interface RowCosts {
   readonly input: number;
 }
 
-/** What a codec makes of rows of a matrix. */
+/** What a number of planes makes of rows of a matrix. */
 export interface Trial {
   /** Bytes on disk. */
   readonly bytes: number;
@@ -23,17 +24,20 @@ export interface Trial {
 export interface Trials {
   /** What is lost if nothing is stored of the difference. */
   readonly untouched: readonly number[];
-  /** By codec. */
+  /** By number of planes. */
   readonly trials: readonly Trial[];
 }
 
-/** Encodes rows of a matrix with several codecs, on nothing but the second moment of their inputs. */
-export function tryCodecs(pair: MatrixPair, codecs: readonly DeltaCodec[], costs: readonly RowCosts[]): Trials {
+/** Passes of the solver: later ones change what is lost by about as much for any number of planes. */
+const sweeps = 2;
+
+/** Encodes rows of a matrix in several numbers of planes, on nothing but the second moment of their inputs. */
+export function tryPlanes(pair: MatrixPair, counts: readonly PlaneCount[], costs: readonly RowCosts[]): Trials {
   const { base, tuned, shape, kind, calibration } = pair;
   const difference = base.map((value, i) => tuned[i]! - value);
   const lossesOf = (values: Float32Array) => weigh({ ...shape, values }, costs, calibration?.moment);
-  const trials = codecs.map((codec) => {
-    const encoded = codec.encode(difference, shape, kind, calibration);
+  const trials = counts.map((planes) => {
+    const encoded = signWithin({ planes, sweeps }).encode(difference, shape, kind, calibration);
     const lost = difference.map((value) => -value);
     addEncoded(lost, encoded, shape);
     const stored = encoded.planes.map(({ dtype, bytes }, index) => storePlane("trial", index, dtype, shape, bytes));
