@@ -3,9 +3,11 @@ import { cp, mkdtemp, open, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { after, before, describe, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import OpenAI from "openai";
 import { compressDelta, createCodec, restoreCheckpoint } from "../delta/index.js";
 import { openCheckpoint, openDelta } from "../formats/index.js";
+import { uniformAt } from "../util/index.js";
 import { base, questions, startServer, testEngine, variants } from "./service.test.kit.js";
 
 describe("the embedded family, served", () => {
@@ -168,6 +170,33 @@ test("continues open streams with the same text when the engine is killed", asyn
   }
   assert.equal(text, undisturbed);
   assert.deepEqual(restarts, [1]);
+});
+
+test("loses no request and changes no text when the engine is killed again and again under load", async () => {
+  let restarts = 0;
+  await using running = await startServer({
+    onEvent: ({ type }) => {
+      if (type === "engineRestarted") restarts += 1;
+    },
+  });
+  const names = Object.keys(questions);
+  const more = { max_tokens: 80, logit_bias: { "2": -20 } };
+  const askAll = () => Promise.all([...names, ...names].map((model) => running.ask(model, questions[model]!, more)));
+  const undisturbed = await askAll();
+  const kills = process.env.KINDRED_SLOW_TESTS ? 200 : 5;
+  const mayGoOn = new AbortController();
+  const killing = (async () => {
+    for (let kill = 0; restarts < kills; kill++) {
+      const before = restarts;
+      process.kill(running.service.enginePid!, "SIGKILL");
+      while (restarts === before) await sleep(5);
+      await sleep(700 * uniformAt(5, kill));
+    }
+    mayGoOn.abort();
+  })();
+  while (!mayGoOn.signal.aborted) assert.deepEqual(await askAll(), undisturbed);
+  await killing;
+  assert.ok(restarts >= kills);
 });
 
 test("serves more variants than fit its slots, one after the other", async () => {

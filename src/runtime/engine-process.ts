@@ -6,9 +6,12 @@ import type { EngineInfo, EngineOptions, FromEngine, StartEngine, ToEngine } fro
 import { assert } from "../util/index.js";
 import type { EnginePort } from "./engine-port.js";
 
-/** Deaths in a row, each soon after the start, after which it is not started again. */
-const quickDeathsMax = 3;
-const quickDeathMs = 10_000;
+/**
+ * Deaths in a row after which it is not started again: of engines that computed no step and did not live long. More of them than one
+ * request can cause, which is given to three.
+ */
+const deathsInVainMax = 6;
+const longLifeMs = 10_000;
 const closeMs = 5_000;
 
 type Listener = Parameters<EnginePort["listen"]>[0];
@@ -23,7 +26,7 @@ export class EngineProcess implements EnginePort {
   #child: ChildProcess;
   #listener: Listener = () => {};
   #startedMs = performance.now();
-  #quickDeaths = 0;
+  #deathsInVain = 0;
   #closing = false;
 
   /** @throws {KindredError} what kept the engine from starting */
@@ -71,20 +74,22 @@ export class EngineProcess implements EnginePort {
     this.#child = child;
     this.#startedMs = performance.now();
     // An engine that says it is broken exits, and the exit is what is acted on.
-    child.on("message", (message: FromEngine) => message.type !== "broken" && this.#listener(message));
+    child.on("message", (message: FromEngine) => {
+      if (message.type === "step") this.#deathsInVain = 0;
+      if (message.type !== "broken") this.#listener(message);
+    });
     child.once("exit", (code, signal) => void this.#restart(signal ?? `code ${code}`));
   }
 
   async #restart(how: string): Promise<void> {
     if (this.#closing) return;
-    const livedMs = performance.now() - this.#startedMs;
-    this.#quickDeaths = livedMs < quickDeathMs ? this.#quickDeaths + 1 : 0;
+    this.#deathsInVain = performance.now() - this.#startedMs < longLifeMs ? this.#deathsInVain + 1 : 1;
     try {
-      if (this.#quickDeaths >= quickDeathsMax) {
+      if (this.#deathsInVain >= deathsInVainMax) {
         throw new KindredError(
           "engine_failed",
           503,
-          `The engine died ${this.#quickDeaths} times in a row soon after its start (${how})`,
+          `The engine died ${this.#deathsInVain} times in a row before it had computed anything (${how})`,
         );
       }
       const { child } = await launch(this.#options, () => {});

@@ -19,21 +19,15 @@ import {
 import { Channel, unreachable } from "../util/index.js";
 import type { EnginePort } from "./engine-port.js";
 import { RequestStream } from "./request-stream.js";
+import { type Pending, Resubmission } from "./resubmission.js";
 import type { ServedModel } from "./served-model.js";
 
 type Progress = { readonly token: SampledToken; readonly finished: FinishReason | null };
 
-interface Active {
-  readonly spec: SequenceSpec;
-  /** Tokens the engine has given so far: what a new engine needs to go on. */
+interface Active extends Pending {
   readonly generated: number[];
   readonly channel: Channel<Progress>;
-  /** Engines that died while they computed it. */
-  deaths: number;
 }
-
-/** A request that this many engines died of is not given to another. */
-const deathsMax = 2;
 
 /**
  * Completes requests on one engine. Text stays on this side: the engine sees numbers. For every request it keeps the prompt and the
@@ -44,6 +38,7 @@ export class LocalCompleter implements Completer {
   readonly #models: ReadonlyMap<string, ServedModel>;
   readonly #contextLength: number;
   readonly #active = new Map<string, Active>();
+  readonly #resubmission: Resubmission;
   #broken: ErrorData | undefined;
 
   constructor(
@@ -56,6 +51,7 @@ export class LocalCompleter implements Completer {
   ) {
     const report = options.onEvent ?? (() => {});
     this.#port = port;
+    this.#resubmission = new Resubmission((spec) => port.send({ type: "submit", spec }));
     this.#models = new Map(options.models.map((model) => [model.card.id, model]));
     this.#contextLength = options.contextLength;
     port.listen((message) => {
@@ -67,7 +63,7 @@ export class LocalCompleter implements Completer {
           return this.#active.get(message.id)?.channel.close(errorFromData(message.error));
         case "restarted":
           report({ type: "engineRestarted", sequences: this.#active.size });
-          return this.#resubmit();
+          return this.#resubmission.restart();
         case "broken":
           this.#broken = message.error;
           for (const { channel } of this.#active.values()) channel.close(errorFromData(message.error));
@@ -94,12 +90,12 @@ export class LocalCompleter implements Completer {
     if (!model) throw new ModelNotFound(request.model);
     const spec = this.#specOf(request, model);
     const channel = new Channel<Progress>({ capacity: spec.maxTokens + 1 });
-    const active: Active = { spec, generated: [], channel, deaths: 0 };
+    const active: Active = { spec, generated: [], channel, fail: (error) => channel.close(error) };
     const abort = () => channel.close(new KindredError("aborted", 499, "The client left"));
     signal.addEventListener("abort", abort, { once: true });
     this.#active.set(spec.id, active);
     try {
-      this.#port.send({ type: "submit", spec });
+      this.#resubmission.add(active);
       const stream = new RequestStream(request, model, spec);
       // The first token tells that the request was accepted: an overloaded or failing engine is heard before it.
       for await (const { token, finished } of channel) {
@@ -109,6 +105,7 @@ export class LocalCompleter implements Completer {
     } finally {
       signal.removeEventListener("abort", abort);
       this.#active.delete(spec.id);
+      this.#resubmission.remove(active);
       this.#port.send({ type: "abort", id: spec.id }); // no-op once finished; gives the place back if the reader left
     }
   }
@@ -145,23 +142,7 @@ export class LocalCompleter implements Completer {
       if (!active) continue; // left while the step ran
       active.generated.push(token.token);
       active.channel.push({ token, finished: finished.get(token.id) ?? null });
-    }
-  }
-
-  #resubmit(): void {
-    for (const active of this.#active.values()) {
-      active.deaths += 1;
-      if (active.deaths > deathsMax) {
-        active.channel.close(
-          new KindredError(
-            "engine_failed",
-            500,
-            `The engine died ${active.deaths} times while it computed this request`,
-          ),
-        );
-        continue;
-      }
-      this.#port.send({ type: "submit", spec: { ...active.spec, generated: [...active.generated] } });
+      this.#resubmission.progressed(active);
     }
   }
 }
