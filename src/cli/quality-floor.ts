@@ -45,8 +45,8 @@ export function* attemptOf(codec: DeltaCodec | Allocation): Attempts {
 
 /** Each takes minutes. */
 const attemptsMax = 4;
-/** What a survey's losses are more than what comes of them; corrected by every attempt. */
-const firstRatio = 0.5;
+/** What comes of a survey's losses; corrected by every attempt. */
+const firstRatio = 1.2;
 
 /**
  * Allocations that should keep what they must with as few bytes as possible; after one that does not, one that spends more, until

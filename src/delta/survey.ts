@@ -62,8 +62,8 @@ const sensitivityShare = 0.3;
 
 /**
  * Finds for every matrix what each form of it would cost and lose: rows of it are encoded in each, errors are weighted with the inputs'
- * second moment, and their effect on the model is told by its {@link Sensitivity}. Losses add up to more than what a calibrated delta
- * diverges by in the end, by about the same factor for all forms.
+ * second moment, and their effect on the model is told by its {@link Sensitivity}. Losses add up to roughly what a calibrated delta diverges
+ * by in the end on plain text, and to more on answers, of which a fine-tune is sure.
  *
  * @throws {CannotCompress} if the two do not fit each other, or a value cannot be encoded; names the tensor then
  * @throws {WrongBase} if their weights have nothing in common, unless `force` is set
