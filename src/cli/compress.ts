@@ -120,7 +120,7 @@ async function compress({
       });
     if (known) {
       if (!floor) return { report: await make(known, out), worst: undefined };
-      return compressToFloor({ base, tuned, out, attempts: attemptOf(known), floor, signal }, make);
+      return await compressToFloor({ base, tuned, out, attempts: attemptOf(known), floor, signal }, make);
     }
     const survey = await surveyed({
       base,
@@ -135,7 +135,7 @@ async function compress({
     const options = { ...(bitsMax && { bits: bitsMax }), ...(floor && { kld: floor.maxKl }) };
     if (!floor) return { report: await make(allocate(survey, options, aim), out), worst: undefined };
     const attempts = attemptsAt(survey, options, { ...aim, maxKl: floor.maxKl });
-    return compressToFloor({ base, tuned, out, attempts, floor, signal }, make);
+    return await compressToFloor({ base, tuned, out, attempts, floor, signal }, make);
   });
   if (json) {
     console.log(JSON.stringify({ ...report, ...(worst && { worst }) }, null, 2));
