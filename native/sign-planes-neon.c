@@ -3,7 +3,9 @@
 #include <arm_neon.h>
 #include "sign-planes.h"
 
-#if defined(__clang__)
+#if defined(__ARM_FEATURE_DOTPROD)
+#define TARGET
+#elif defined(__clang__)
 #define TARGET __attribute__((target("dotprod")))
 #else
 #define TARGET __attribute__((target("arch=armv8.2-a+dotprod")))
