@@ -57,18 +57,16 @@ ALWAYS_INLINE float largest(const float *x, int64_t count) {
 
 ALWAYS_INLINE void quantize_block(const float *x, float scale, float largest_of_row, struct quantized_block *block) {
   int32_t products[block_inputs];
+  const float part_of_largest = 127.0f / largest_of_row, one = 1.0f / scale;
   for (int group = 0; group < block_inputs / group_inputs; group++) {
-    const float *own = x + group * group_inputs;
-    const float part = ceilf(largest(own, group_inputs) * 127.0f / largest_of_row);
-    const float multiplier = part < 1.0f ? 1.0f : part > 127.0f ? 127.0f : part;
-    const float inverse = 1.0f / (scale * multiplier);
-    for (int i = 0; i < group_inputs; i++) {
-      const int at = group * group_inputs + i;
-      const int32_t value = (int32_t)rintf(own[i] * inverse);
-      block->values[at] = (int8_t)value;
-      block->doubled[at] = (uint8_t)(2 * (int32_t)multiplier);
-      products[at] = value * (int32_t)multiplier;
-    }
+    const int first = group * group_inputs;
+    const float part = ceilf(largest(x + first, group_inputs) * part_of_largest);
+    const int32_t multiplier = part < 1.0f ? 1 : part > 127.0f ? 127 : (int32_t)part;
+    const float inverse = one / (float)multiplier;
+    for (int i = first; i < first + group_inputs; i++) products[i] = (int32_t)rintf(x[i] * inverse);
+    for (int i = first; i < first + group_inputs; i++) block->values[i] = (int8_t)products[i];
+    memset(block->doubled + first, 2 * multiplier, group_inputs);
+    for (int i = first; i < first + group_inputs; i++) products[i] *= multiplier;
   }
   for (int lane = 0; lane < 16; lane++) {
     const int32_t *low = products + 4 * lane, *high = low + 64;
