@@ -34,11 +34,11 @@ static double timed(void *work(void *), struct share *shares, int threads) {
 
 static void *read_share(void *argument) {
   struct share *share = argument;
-  uint64_t sums[64] = {0};
-  for (size_t i = 0; i + 64 <= share->count; i += 64) {
-    for (int lane = 0; lane < 64; lane++) sums[lane] ^= share->from[i + lane];
+  uint64_t sums[16] = {0};  // as many as there are registers for
+  for (size_t i = 0; i + 16 <= share->count; i += 16) {
+    for (int lane = 0; lane < 16; lane++) sums[lane] ^= share->from[i + lane];
   }
-  for (int lane = 0; lane < 64; lane++) share->sum += sums[lane];
+  for (int lane = 0; lane < 16; lane++) share->sum += sums[lane];
   return NULL;
 }
 
