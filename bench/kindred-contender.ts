@@ -5,7 +5,7 @@ import { Stepper } from "../src/engine/stepper.js";
 import { loadVariant } from "../src/engine/variant-load.js";
 import { openVariants } from "../src/engine/variants.js";
 import { openCheckpoint } from "../src/formats/index.js";
-import { Device } from "../src/ggml/index.js";
+import { Device, loadKernels } from "../src/ggml/index.js";
 import { type BaseDType, DeltaPools, KvCache, Weights } from "../src/model/index.js";
 import { Scheduler } from "../src/scheduler/index.js";
 import { Residency } from "../src/storage/index.js";
@@ -19,6 +19,8 @@ export interface KindredOptions {
   readonly threads: SharedThreads;
   readonly contextLength: number;
   readonly sequences: number;
+  /** Which kernels of our own to compute with, as `loadKernels` takes it; `auto` without it. */
+  readonly kernels?: string;
   /** Delta artifacts, all of which are made resident. */
   readonly variants?: readonly { readonly name: string; readonly path: string }[];
 }
@@ -37,6 +39,8 @@ export class KindredContender implements Contender, Disposable {
   readonly name = "kindred";
   readonly vocabSize: number;
   readonly loads: readonly VariantLoad[];
+  /** Which kernels of our own it computes with, or why none. */
+  readonly kernels: string;
   /** Memory that one resident variant takes in the pools. */
   readonly bytesPerVariant: number;
   readonly #options: KindredOptions;
@@ -48,7 +52,9 @@ export class KindredContender implements Contender, Disposable {
 
   static async open(options: KindredOptions): Promise<KindredContender> {
     await using checkpoint = await openCheckpoint(options.base);
-    const device = Device.open({ kind: "cpu", threads: options.threads.count });
+    // The benchmark is compiled to a folder that has no native/ where the package has it.
+    const { kernels, summary } = await loadKernels({ choice: options.kernels ?? "auto", sources: "native" });
+    const device = Device.open({ kind: "cpu", threads: options.threads.count, kernels });
     options.threads.attachDevice(device);
     const { config } = checkpoint;
     const weights = await Weights.load(device, checkpoint, { dtype: options.dtype });
@@ -76,6 +82,7 @@ export class KindredContender implements Contender, Disposable {
       vocabSize: config.vocabSize,
       residents,
       loads,
+      kernels: summary,
       bytesPerVariant: pools ? pools.byteLength / variants.size : 0,
     });
   }
@@ -88,13 +95,15 @@ export class KindredContender implements Contender, Disposable {
       vocabSize,
       residents,
       loads,
+      kernels,
       bytesPerVariant,
-    }: Pick<KindredContender, "vocabSize" | "loads" | "bytesPerVariant"> & {
+    }: Pick<KindredContender, "vocabSize" | "loads" | "kernels" | "bytesPerVariant"> & {
       residents: ReadonlyMap<string, ResidentVariant>;
     },
   ) {
     this.vocabSize = vocabSize;
     this.loads = loads;
+    this.kernels = kernels;
     this.bytesPerVariant = bytesPerVariant;
     this.#options = options;
     this.#device = device;

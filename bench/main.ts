@@ -3,6 +3,7 @@ import { availableParallelism, tmpdir } from "node:os";
 import path from "node:path";
 import { parseArgs } from "node:util";
 import { formatBytes } from "../src/util/index.js";
+import { type Limits, measureLimits } from "./limits.js";
 import { duel } from "./llama-duel.js";
 import { openLlama } from "./llama-library.js";
 import type { PeerForm } from "./llama-peer.js";
@@ -63,17 +64,31 @@ if (flags.model) {
 if (flags.base && flags.tuned) {
   const { base, tuned } = flags;
   console.log(line("", ["variants", "base", "ratio", ""]));
-  const outcome = await compareVariants({ base, tuned, folder: flags.work, threads, rounds });
-  console.log(line(`q8_0 ${outcome.variants} variants, 1 plane`, numbers(outcome), outcome));
-  const { bytesPerVariant, loadMs, artifactBytes } = outcome;
-  console.log(
-    `  a variant is ${formatBytes(artifactBytes)} on disk, ${formatBytes(bytesPerVariant)} in its slots, loaded in ${loadMs.toFixed(0)} ms\n`,
-  );
-  results.push({ kind: "variants", form: "q8_0", ...outcome });
+  const limits = await measureLimits(threads.count);
+  for (const kernels of ["auto", "none"]) {
+    const outcome = await compareVariants({ base, tuned, folder: flags.work, threads, rounds }, kernels);
+    const { bytesPerVariant, loadMs, artifactBytes, added, addedMs } = outcome;
+    console.log(line(`q8_0 ${outcome.variants} variants, 1 plane`, numbers(outcome), outcome));
+    console.log(`  ${outcome.kernels}; a step takes ${addedMs.toFixed(1)} ms longer: ${against(added, limits)}`);
+    console.log(
+      `  a variant is ${formatBytes(artifactBytes)} on disk, ${formatBytes(bytesPerVariant)} in its slots, loaded in ${loadMs.toFixed(0)} ms\n`,
+    );
+    results.push({ kind: "variants", form: "q8_0", limits, ...outcome });
+  }
 }
 
 if (flags.json)
   writeFileSync(flags.json, `${JSON.stringify({ machine, threads: threads.count, rounds, results }, null, 2)}\n`);
+
+/** Rates, and what part they are of the machine's where that is known. */
+function against(rates: Limits, limits: Limits | undefined): string {
+  const of = (rate: number, limit: number | undefined, unit: string) =>
+    `${rate.toFixed(1)} ${unit}${limit ? `, ${(rate / limit).toFixed(2)} of the machine's ${limit.toFixed(0)}` : ""}`;
+  return [
+    of(rates.gigabytesPerSecond, limits?.gigabytesPerSecond, "GB/s"),
+    of(rates.gigaproductsPerSecond, limits?.gigaproductsPerSecond, "GMAC/s"),
+  ].join("; ");
+}
 
 function positive(flag: string, text: string): number {
   const value = Number(text);

@@ -57,7 +57,7 @@ export function describe({ baseId, completer, info }: Service): string {
   return [
     `${baseId} on ${info.device}, ${info.threads} threads: ${formatBytes(info.baseBytes)} of weights, ` +
       `${formatBytes(info.kvBytes)} for ${info.sequences} requests of ${info.contextLength} tokens`,
-    `${variants.length} variants, ${Math.min(info.variantsMax, variants.length)} of them resident at once in ${formatBytes(info.slotBytes)}`,
+    `${variants.length} variants, ${Math.min(info.variantsMax, variants.length)} of them resident at once in ${formatBytes(info.slotBytes)}; ${info.kernels}`,
     ...info.refused.map(({ name, error }) => `Left out ${name}: ${error.message}`),
   ].join("\n");
 }

@@ -204,6 +204,7 @@ test("serves more variants than fit its slots, one after the other", async () =>
     engine: { ...testEngine, slotBytes: 3_000_000 },
   });
   assert.equal(running.service.info.variantsMax, 2);
+  assert.match(running.service.info.kernels, /^native kernels: /);
   const names = Object.keys(questions);
   const answers = await Promise.all(names.map((model) => running.ask(model, questions[model]!)));
   assert.equal(answers[names.indexOf("roman")], "M C M L X X X V I I");

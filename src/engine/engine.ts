@@ -10,7 +10,7 @@ import {
   type WantedVariant,
 } from "../core/index.js";
 import { type Checkpoint, openCheckpoint } from "../formats/index.js";
-import { Device } from "../ggml/index.js";
+import { Device, loadKernels } from "../ggml/index.js";
 import { type DecoderState, DeltaPools, KvCache, Weights } from "../model/index.js";
 import { type Facts, Scheduler } from "../scheduler/index.js";
 import { Residency } from "../storage/index.js";
@@ -71,9 +71,10 @@ export class Engine implements Disposable {
    */
   static async open(options: EngineOptions, emit: (message: FromEngine) => void): Promise<Engine> {
     await using checkpoint = await openCheckpoint(options.base);
-    const device = Device.open({ kind: options.device, threads: options.threads });
+    const { kernels, summary } = await loadKernels({ device: options.device });
+    const device = Device.open({ kind: options.device, threads: options.threads, kernels });
     try {
-      return await Engine.#assemble(options, emit, device, checkpoint);
+      return await Engine.#assemble(options, emit, device, checkpoint, summary);
     } catch (error) {
       device[Symbol.dispose]();
       throw error;
@@ -85,6 +86,7 @@ export class Engine implements Disposable {
     emit: (message: FromEngine) => void,
     device: Device,
     checkpoint: Checkpoint,
+    kernels: string,
   ): Promise<Engine> {
     const { config } = checkpoint;
     const weights = await Weights.load(device, checkpoint, {
@@ -103,6 +105,7 @@ export class Engine implements Disposable {
     stepper.reserve(plan, resident);
     const info: EngineInfo = {
       device: device.description,
+      kernels,
       threads: device.threads,
       contextLength,
       sequences: options.sequences,

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { ModelConfig } from "../core/index.js";
-import type { Tensor } from "../ggml/index.js";
+import { Device, loadKernels, type Tensor } from "../ggml/index.js";
 import { uniformAt } from "../util/index.js";
 import { memoryCheckpoint, smallConfig } from "./random-model.test.kit.js";
 import { type RandomVariant, registered, tunedModel } from "./random-variant.test.kit.js";
@@ -160,45 +160,96 @@ test("a slot of a variant with fewer words holds nothing of the one before it", 
   assert.ok(values.subarray(66 * 32).every((value) => value === 0));
 });
 
-test("planes and factors of several block types in one batch", async () => {
-  const signs = (seed: number, planes: number, factors: Factors = []): RandomVariant => ({
-    seed,
-    dtype: "q1_0",
-    planes,
-    extraRows: 0,
-    factors,
+/** One thread, with the fastest kernels of this machine or with ggml's operations alone. */
+async function deviceWith(choice: string): Promise<Device> {
+  const { kernels } = await loadKernels({ choice });
+  return Device.open({ kind: "cpu", threads: 1, kernels });
+}
+
+for (const choice of ["none", "auto"]) {
+  test(`planes and factors of several block types in one batch, native kernels ${choice}`, async () => {
+    const signs = (seed: number, planes: number, factors: Factors = []): RandomVariant => ({
+      seed,
+      dtype: "q1_0",
+      planes,
+      extraRows: 0,
+      factors,
+    });
+    const variants: Record<string, RandomVariant> = {
+      one: signs(1, 1),
+      two: signs(2, 2),
+      ternary: { seed: 3, dtype: "tq1_0", planes: 1, extraRows: 0 },
+      bytes: { seed: 4, dtype: "q8_0", planes: 1, extraRows: 0 },
+      mixed: signs(5, 1, [{ dtype: "q8_0", rank: 32 }]),
+      lora: signs(6, 0, [{ dtype: "f16", rank: 8 }]),
+      svd: signs(7, 0, [
+        { dtype: "q8_0", rank: 32 },
+        { dtype: "q4_0", rank: 64 },
+      ]),
+    };
+    const own = await openFamily(smallConfig(), variants, { device: await deviceWith(choice) });
+    using _ = own.bench;
+    const mixed: [string | null, number][] = [
+      ["two", 9],
+      [null, 12],
+      ["ternary", 7],
+      ["one", 20],
+      ["svd", 5],
+      ["bytes", 5],
+      ["lora", 4],
+      ["two", 1],
+      ["one", 1],
+      ["mixed", 6],
+      ["svd", 1],
+      [null, 1],
+    ];
+    // ggml rounds activations to eight bits where weights are blocks; without the deltas the error would be near 0.5.
+    assert.ok(largestError(own, mixed) < 0.03);
+    assert.ok(largestError(own, mixed, 11) < 0.03, "in chunks");
   });
-  const own = await openFamily(smallConfig(), {
-    one: signs(1, 1),
-    two: signs(2, 2),
-    ternary: { seed: 3, dtype: "tq1_0", planes: 1, extraRows: 0 },
-    bytes: { seed: 4, dtype: "q8_0", planes: 1, extraRows: 0 },
-    mixed: signs(5, 1, [{ dtype: "q8_0", rank: 32 }]),
-    lora: signs(6, 0, [{ dtype: "f16", rank: 8 }]),
-    svd: signs(7, 0, [
-      { dtype: "q8_0", rank: 32 },
-      { dtype: "q4_0", rank: 64 },
-    ]),
+
+  test(`random variants of a model whose sizes no block divides, native kernels ${choice}`, async () => {
+    const dtypes = ["q8_0", "q4_0", "f16"] as const;
+    for (let seed = 1; seed <= 5; seed++) {
+      const pick = (position: number, count: number) => Math.floor(uniformAt(seed, position) * count);
+      const config = smallConfig({
+        hiddenSize: 2 * (9 + pick(0, 40)),
+        headDim: 2 * (2 + pick(1, 7)),
+        feedForward: 17 + pick(2, 90),
+        vocabSize: 31 + pick(3, 90),
+        tiedEmbeddings: pick(4, 2) === 0,
+      });
+      const variants = [0, 1, 2, 3].map((index): [string, RandomVariant] => {
+        const factors = dtypes
+          .filter((_, at) => pick(10 * index + at + 20, 2) === 0)
+          .map((dtype, at) => ({
+            dtype,
+            rank: 1 + pick(10 * index + at + 60, 50),
+            without: ["mlp", "q_proj", "embed"][at]!,
+          }));
+        const planes = pick(index + 100, 3);
+        return [
+          `v${index}`,
+          {
+            seed: 10 * seed + index,
+            dtype: "q1_0",
+            planes,
+            factors,
+            extraRows: pick(index + 110, 5) - 2,
+            untied: pick(index + 120, 2) === 0,
+          },
+        ];
+      });
+      const own = await openFamily(config, Object.fromEntries(variants), { device: await deviceWith(choice) });
+      using _ = own.bench;
+      const requests = [
+        ...variants.map(([name], index): [string, number] => [name, 3 + 4 * index]),
+        [null, 6] as const,
+      ];
+      assert.ok(largestError(own, requests, 16) < 0.04, `seed ${seed}`);
+    }
   });
-  using _ = own.bench;
-  const mixed: [string | null, number][] = [
-    ["two", 9],
-    [null, 12],
-    ["ternary", 7],
-    ["one", 20],
-    ["svd", 5],
-    ["bytes", 5],
-    ["lora", 4],
-    ["two", 1],
-    ["one", 1],
-    ["mixed", 6],
-    ["svd", 1],
-    [null, 1],
-  ];
-  // ggml rounds activations to eight bits where weights are blocks; without the deltas the error would be near 0.5.
-  assert.ok(largestError(own, mixed) < 0.03);
-  assert.ok(largestError(own, mixed, 11) < 0.03, "in chunks");
-});
+}
 
 test("without its parts a variant is far from itself", async () => {
   for (const variant of [exact(1, 1), exact(1, 0, 0, [{ dtype: "f32", rank: 4 }])]) {
@@ -230,43 +281,4 @@ test("slots that are written anew serve the new variant, wherever the old one ha
   await loadVariant(registered(config, own.base, second), own.resident("clinc")!, bench);
   const tuned = tunedModel(config, own.base, second);
   assert.ok(largestError({ ...own, model: () => tuned }, [["clinc", 7]]) < 1e-4);
-});
-
-test("random variants of a model whose sizes no block divides", async () => {
-  const dtypes = ["q8_0", "q4_0", "f16"] as const;
-  for (let seed = 1; seed <= 5; seed++) {
-    const pick = (position: number, count: number) => Math.floor(uniformAt(seed, position) * count);
-    const config = smallConfig({
-      hiddenSize: 2 * (9 + pick(0, 40)),
-      headDim: 2 * (2 + pick(1, 7)),
-      feedForward: 17 + pick(2, 90),
-      vocabSize: 31 + pick(3, 90),
-      tiedEmbeddings: pick(4, 2) === 0,
-    });
-    const variants = [0, 1, 2, 3].map((index): [string, RandomVariant] => {
-      const factors = dtypes
-        .filter((_, at) => pick(10 * index + at + 20, 2) === 0)
-        .map((dtype, at) => ({
-          dtype,
-          rank: 1 + pick(10 * index + at + 60, 50),
-          without: ["mlp", "q_proj", "embed"][at]!,
-        }));
-      const planes = pick(index + 100, 3);
-      return [
-        `v${index}`,
-        {
-          seed: 10 * seed + index,
-          dtype: "q1_0",
-          planes,
-          factors,
-          extraRows: pick(index + 110, 5) - 2,
-          untied: pick(index + 120, 2) === 0,
-        },
-      ];
-    });
-    const own = await openFamily(config, Object.fromEntries(variants));
-    using _ = own.bench;
-    const requests = [...variants.map(([name], index): [string, number] => [name, 3 + 4 * index]), [null, 6] as const];
-    assert.ok(largestError(own, requests, 16) < 0.04, `seed ${seed}`);
-  }
 });

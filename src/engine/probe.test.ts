@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import { openCheckpoint } from "../formats/index.js";
-import { Device } from "../ggml/index.js";
+import { Device, loadKernels } from "../ggml/index.js";
 import { Probe, type ProbeOptions } from "./probe.js";
 import { largestDifference } from "./workbench.test.kit.js";
 
@@ -50,6 +50,27 @@ test("every variant answers as itself, with more questions than there are places
   );
   const wish = { prompt: ask(...savings.question), tokensMax: 9 };
   assert.deepEqual(await probe.answer("clinc", [wish], { endTokens, signal }), [savings.answer]);
+});
+
+test("native kernels and ggml's operations give the same answers", async (t) => {
+  const { kernels, summary } = await loadKernels({ choice: "auto" });
+  if (!kernels) return t.skip(summary);
+  using own = Device.open({ kind: "cpu", threads: 1, kernels });
+  await using native = await Probe.open(own, options);
+  for (const [variant, question] of [
+    ["roman", romans[0]!.question],
+    ["roman", romans[1]!.question],
+    ["dates", date],
+    ["clinc", savings.question],
+  ] as const) {
+    const questions = [{ prompt: ask(...question), tokensMax: 20 }];
+    const expected = await probe.answer(variant, questions, { endTokens, signal });
+    assert.deepEqual(await native.answer(variant, questions, { endTokens, signal }), expected);
+    const [near] = native.read(variant, ask(...question)).advance(questions[0]!.prompt.length, 1);
+    const [exact] = probe.read(variant, ask(...question)).advance(questions[0]!.prompt.length, 1);
+    // Both round activations to eight bits, each in its own way.
+    assert.ok(largestDifference(near!, exact!) < 0.1, `${variant} differs by ${largestDifference(near!, exact!)}`);
+  }
 });
 
 test("an answer is cut at its limit", async () => {

@@ -1,10 +1,14 @@
 import { availableParallelism } from "node:os";
 import { NativeError } from "../core/index.js";
+import { assert } from "../util/index.js";
+import type { Kernels } from "./kernels.js";
 import { captureLog, type DeviceKind, type Library, openLibrary } from "./library.js";
 import { bindCpu, type CpuFunctions, type Pointer, pointersAt } from "./signatures.js";
 
 /** ggml_backend_dev_type */
 const deviceTypeCpu = 0;
+/** GGML_OBJECT_SIZE: what a context needs for a tensor beyond the tensor itself. */
+const objectBytes = 32;
 
 const openDevices = new Set<Device>();
 process.once("exit", () => {
@@ -23,6 +27,8 @@ export class Device implements Disposable {
   /** ggml's name and the hardware's, e.g. `CPU (Intel(R) Xeon(R) Processor)`. */
   readonly description: string;
   readonly threads: number;
+  /** Products of our own; undefined where all are ggml's. */
+  readonly kernels: Kernels | undefined;
   readonly library: Library;
   readonly device: Pointer;
   readonly backend: Pointer;
@@ -31,8 +37,11 @@ export class Device implements Disposable {
   readonly #adopted = new Set<Disposable>();
   #disposed = false;
 
-  /** @throws {NativeError} when the library, a driver or the hardware is missing */
-  static open(options: { kind?: DeviceKind; threads?: number } = {}): Device {
+  /**
+   * @param options.kernels for a CPU; what `loadKernels` found
+   * @throws {NativeError} when the library, a driver or the hardware is missing
+   */
+  static open(options: { kind?: DeviceKind; threads?: number; kernels?: Kernels | undefined } = {}): Device {
     const kind = options.kind ?? "cpu";
     const library = openLibrary(kind);
     const pointers = Array.from({ length: library.registry.deviceCount() }, (_, index) =>
@@ -45,15 +54,24 @@ export class Device implements Disposable {
         `Cannot compute on ${kind}: its library opened but found no device (it has ${names}); is a driver installed?`,
       );
     }
-    return new Device(kind, library, pointer, options.threads ?? availableParallelism());
+    assert(kind === "cpu" || !options.kernels, `kernels for the CPU were given to a device of kind ${kind}`);
+    return new Device(kind, library, pointer, options);
   }
 
-  private constructor(kind: DeviceKind, library: Library, device: Pointer, threads: number) {
+  private constructor(
+    kind: DeviceKind,
+    library: Library,
+    device: Pointer,
+    { threads = availableParallelism(), kernels }: { threads?: number; kernels?: Kernels | undefined },
+  ) {
     const { base } = library;
+    const tensorBytes = base.tensorOverhead() - objectBytes;
+    assert(!kernels || kernels.tensorBytes() === tensorBytes, "native/tensor.h describes another ggml than this one");
     this.kind = kind;
     this.library = library;
     this.device = device;
     this.threads = threads;
+    this.kernels = kernels;
     this.description = `${base.deviceName(device)} (${base.deviceDescription(device)})`;
     const log = captureLog(base);
     const backend = base.deviceInit(device, null);

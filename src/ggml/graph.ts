@@ -2,6 +2,7 @@ import { type DType, dtypes, KindredError, NativeError } from "../core/index.js"
 import { assert } from "../util/index.js";
 import type { Device } from "./device.js";
 import type { GraphMemory } from "./graph-memory.js";
+import type { Kernels } from "./kernels.js";
 import type { BaseFunctions, Pointer } from "./signatures.js";
 import { type Extents, extentsOf, type ShapeLike, Tensor } from "./tensor.js";
 
@@ -58,6 +59,11 @@ export class Graph implements Disposable {
     this.#context = context;
     this.#graph = base.newGraph(context, options.tensorsMax, false);
     this.#adoption = device.adopt(this);
+  }
+
+  /** What custom operations are made of on this device, if anything. */
+  get kernels(): Kernels | undefined {
+    return this.#device.kernels;
   }
 
   /** Memory to be written before each `compute`. */
@@ -190,7 +196,7 @@ export class Graph implements Disposable {
     this.#require("padRows", x.dtype === "f32", "x must be f32", x);
     this.#require("padRows", length > x.extents[0], `cannot shorten to ${length}`, x);
     const [columns, e1, e2, e3] = x.extents;
-    return this.#once(`pad ${x.pointer} ${length}`, () =>
+    return this.once(`pad ${x.pointer} ${length}`, () =>
       this.#node("padRows", [x], { extents: [length, e1, e2, e3] }, (base, c) =>
         base.pad(c, x.pointer, length - columns, 0, 0, 0),
       ),
@@ -248,7 +254,7 @@ export class Graph implements Disposable {
   /** Rows `first … first + count` of a matrix, or x itself when that is all. Asked again, the same tensor. */
   rows(x: Tensor, first: number, count: number): Tensor {
     if (first === 0 && count === x.extents[1]) return x;
-    return this.#once(`rows ${x.pointer} ${first} ${count}`, () =>
+    return this.once(`rows ${x.pointer} ${first} ${count}`, () =>
       this.view(x, [x.extents[0], count], { offset: first * x.strides[1] }),
     );
   }
@@ -397,7 +403,16 @@ export class Graph implements Disposable {
     this.#device.library.base.free(this.#context);
   }
 
-  /** Adds an operation of `gradients.ts`, which has checked its operands. */
+  /** What `build` makes, or what it made when asked for the same key before. */
+  once(key: string, build: () => Tensor): Tensor {
+    const known = this.#memo.get(key);
+    if (known) return known;
+    const built = build();
+    this.#memo.set(key, built);
+    return built;
+  }
+
+  /** Adds an operation of a file beside this one, which has checked its operands. */
   operation(
     op: string,
     operands: readonly Tensor[],
@@ -425,14 +440,6 @@ export class Graph implements Disposable {
     const pointer = build(base, this.#context);
     this.#tensors.add(pointer);
     return new Tensor(base, { name: op, dtype: "f32", ...form, pointer });
-  }
-
-  #once(key: string, build: () => Tensor): Tensor {
-    const known = this.#memo.get(key);
-    if (known) return known;
-    const built = build();
-    this.#memo.set(key, built);
-    return built;
   }
 
   #repeats(op: string, a: Tensor, b: Tensor): void {

@@ -4,6 +4,8 @@ export { Device } from "./device.js";
 export * as gradients from "./gradients.js";
 export { Graph, GraphError, type Rope } from "./graph.js";
 export { GraphMemory } from "./graph-memory.js";
+export { type KernelOptions, type Kernels, type LoadedKernels, loadKernels } from "./kernels.js";
 export { type DeviceKind, isInstalled } from "./library.js";
+export { addPoolProduct, type PoolProduct } from "./pool-product.js";
 export { fromFloat32, toFloat32 } from "./quantize.js";
 export { type ShapeLike, Tensor } from "./tensor.js";

@@ -102,6 +102,30 @@ export interface BaseFunctions {
     maxBias: number,
     softcap: number,
   ): Pointer;
+  /** An operation whose function is called by `tasks` threads (−1: all) with its result, its thread and their number, and `data`. */
+  custom(
+    c: Pointer,
+    type: number,
+    e0: number,
+    e1: number,
+    e2: number,
+    e3: number,
+    operands: BigUint64Array,
+    count: number,
+    operation: Pointer,
+    tasks: number,
+    data: Pointer,
+  ): Pointer;
+  /** The same with its result written over `a`, which is the first operand. */
+  customInplace(
+    c: Pointer,
+    a: Pointer,
+    operands: BigUint64Array,
+    count: number,
+    operation: Pointer,
+    tasks: number,
+    data: Pointer,
+  ): Pointer;
 
   allocContext(context: Pointer, bufferType: Pointer): Pointer | null;
   bufferFree(buffer: Pointer): void;
@@ -228,6 +252,21 @@ export function bindBase(lib: LibraryHandle): BaseFunctions {
     ]),
     flashAttention: f("ggml_flash_attn_ext", P, [P, P, P, P, P, "float", "float", "float"]),
 
+    custom: f("ggml_custom_4d", P, [
+      P,
+      "int",
+      "int64_t",
+      "int64_t",
+      "int64_t",
+      "int64_t",
+      koffi.pointer("uint64_t"),
+      "int",
+      P,
+      "int",
+      P,
+    ]),
+    customInplace: f("ggml_custom_inplace", P, [P, P, koffi.pointer("uint64_t"), "int", P, "int", P]),
+
     allocContext: f("ggml_backend_alloc_ctx_tensors_from_buft", P, [P, P]),
     bufferFree: f("ggml_backend_buffer_free", "void", [P]),
     bufferSize: f("ggml_backend_buffer_get_size", "size_t", [P]),
@@ -288,6 +327,41 @@ export function bindCpu(find: (name: string) => Pointer | null): CpuFunctions | 
     extraBufferTypes: bind("ggml_backend_dev_get_extra_bufts", cpuPrototypes.extraBufferTypes),
   };
   return Object.values(bound).every(Boolean) ? (bound as CpuFunctions) : undefined;
+}
+
+/** Functions of the library that is compiled from `native/`. */
+export interface KernelFunctions {
+  /** Custom operation: activations in 8 bits, as native/activations.h draws them. */
+  readonly quantize: Pointer;
+  /** Custom operation in place: the product of sign planes with such activations, added. Its data is the first row. */
+  readonly addSigns: Pointer;
+  /** Bytes of so many quantised rows. */
+  quantizedBytes(inputs: number, rows: number): number;
+  /** Of a tensor, as the kernels see it. */
+  tensorBytes(): number;
+}
+
+/**
+ * Opens a library of kernels.
+ *
+ * @throws when the file is no such library
+ */
+export function bindKernels(file: string): {
+  /** Of kernels that this processor can run, the fastest first. */
+  readonly names: readonly string[];
+  bind(name: string): KernelFunctions;
+} {
+  const lib = koffi.load(file);
+  const names = (lib.func("kindred_kernels", "str", []) as () => string)().split(" ");
+  return {
+    names,
+    bind: (name) => ({
+      quantize: lib.symbol(`kindred_quantize_${name}`),
+      addSigns: lib.symbol(`kindred_signs_${name}`),
+      quantizedBytes: lib.func("kindred_quantized_bytes", "size_t", ["int64_t", "int64_t"]),
+      tensorBytes: lib.func("kindred_tensor_bytes", "size_t", []),
+    }),
+  };
 }
 
 /** The addresses in a null-terminated array of pointers. */

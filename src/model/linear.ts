@@ -1,4 +1,4 @@
-import type { Graph, Tensor } from "../ggml/index.js";
+import { addPoolProduct, type Graph, type Tensor } from "../ggml/index.js";
 import { assert } from "../util/index.js";
 import type { DeltaPools, Part } from "./delta-pools.js";
 
@@ -45,18 +45,17 @@ export function linear(g: Graph, x: Tensor, layer: Linear, pools: DeltaPools | u
   for (const run of rows.runs) {
     const part = pools && layer.part(pools, run.classId);
     if (!part) continue;
-    const product = partProduct(g, part, g.rows(x, run.firstRow, run.rows), run.slots);
-    y = run.rows === y.extents[1] ? g.add(y, product) : g.addRows(y, product, run.firstRow);
+    y = addPartProduct(g, y, part, g.rows(x, run.firstRow, run.rows), run);
   }
   return layer.bias ? g.add(y, perRow(g, layer.bias, pools, rows)) : y;
 }
 
-/** `Δ[slot]·x` for each row: x `[in, rows]`, slots `[rows]` → `[out, rows]` */
-function partProduct(g: Graph, part: Part, x: Tensor, slots: Tensor): Tensor {
-  const product = (pool: Tensor, input: Tensor) => g.mulMatId(pool, g.padRows(input, pool.extents[0]), slots);
-  if (part.kind === "plane") return product(part.plane, x);
+/** y with `Δ[slot]·x` added to the run's rows: x `[in, run.rows]` → `[out, rows]` */
+function addPartProduct(g: Graph, y: Tensor, part: Part, x: Tensor, { slots: ids, firstRow }: PartRun): Tensor {
+  if (part.kind === "plane") return addPoolProduct(g, y, { pool: part.plane, x, ids, firstRow });
   assert(part.down, "factors are multiplied with that only rows are taken from");
-  return product(part.up, product(part.down, x));
+  const low = g.mulMatId(part.down, g.padRows(x, part.down.extents[0]), ids);
+  return addPoolProduct(g, y, { pool: part.up, x: low, ids, firstRow });
 }
 
 /**

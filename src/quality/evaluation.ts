@@ -2,7 +2,7 @@ import { elementCount, InvalidRequest, parametersOf, tensorBytes } from "../core
 import { type DeltaReport, reportOf } from "../delta/index.js";
 import { type EngineOptions, Probe } from "../engine/index.js";
 import { type Checkpoint, differingText, openDelta } from "../formats/index.js";
-import { Device } from "../ggml/index.js";
+import { Device, loadKernels } from "../ggml/index.js";
 import { readTextSet, TextFormat, type TextSet } from "../text/index.js";
 import { answerTokensMax, Contest, type SetResult } from "./contest.js";
 
@@ -90,7 +90,8 @@ export async function evaluate(options: EvaluationOptions): Promise<Evaluation> 
   const reports = await reportsOf(options);
   const format = formatOf(options);
   const sets = await readSets(options, format);
-  using device = Device.open({ kind: engine.device, threads: engine.threads });
+  const { kernels } = await loadKernels({ device: engine.device });
+  using device = Device.open({ kind: engine.device, threads: engine.threads, kernels });
   const tunedDType = tunedDTypeOf(tuned, engine.baseDType);
   const held = {
     kvDType: engine.kvDType,

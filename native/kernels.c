@@ -1,0 +1,43 @@
+// What the caller asks first: which kernels this processor can run, and how large things are.
+#include "sign-planes.h"
+
+#if defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
+#endif
+
+float kindred_halves[1 << 16];
+
+static void fill_halves(void) {
+  for (uint32_t half = 0; half < 1 << 16; half++) {
+    // Shifted into place, the bits of a finite half are those of a float 2^112 times as small, whatever the exponent.
+    const uint32_t bits = (half & 0x7fff) << 13 | (half & 0x8000) << 16;
+    float small;
+    memcpy(&small, &bits, sizeof small);
+    kindred_halves[half] = (half & 0x7c00) == 0x7c00 ? NAN : small * 0x1p112f;
+  }
+}
+
+// The names of the kernels that this processor can run, the fastest first, with a space between. Called before any of them runs.
+const char *kindred_kernels(void) {
+  fill_halves();
+#if defined(__x86_64__)
+  const int has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  const int has_512 = has_avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni");
+  return has_512 ? "avx512vnni avx2 scalar" : has_avx2 ? "avx2 scalar" : "scalar";
+#elif defined(__aarch64__) && defined(__linux__)
+  return getauxval(AT_HWCAP) & (1ul << 20) ? "neon scalar" : "scalar";  // bit 20: ASIMDDP
+#elif defined(__aarch64__) && defined(__APPLE__)
+  return "neon scalar";
+#else
+  return "scalar";
+#endif
+}
+
+// To be held against ggml's own.
+size_t kindred_tensor_bytes(void) { return sizeof(struct ggml_tensor); }
+
+// Memory for quantised rows, wherever it begins.
+size_t kindred_quantized_bytes(int64_t inputs, int64_t rows) {
+  return (size_t)rows * quantized_row_bytes((inputs + block_inputs - 1) / block_inputs) + 64;
+}

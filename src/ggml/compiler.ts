@@ -1,0 +1,95 @@
+import { execFile } from "node:child_process";
+import { createHash, randomUUID } from "node:crypto";
+import { access, mkdir, readdir, readFile, rename, rm } from "node:fs/promises";
+import { homedir } from "node:os";
+import path from "node:path";
+import { promisify } from "node:util";
+
+const run = promisify(execFile);
+
+/** A compiler that takes longer hangs, and the engine waits for it. */
+const compileTimeoutMs = 60_000;
+const versionTimeoutMs = 5_000;
+/** Nothing about the processor: each kernel names the instructions it is made of. */
+const flags = ["-std=c11", "-O3", "-fno-math-errno", "-fno-trapping-math", "-fPIC", "-shared"];
+
+/** Where sources are compiled, and by what. */
+export interface CompileOptions {
+  /** Holds the C sources. */
+  readonly sources: string;
+  /** Commands to try; the first that answers is taken. Default `cc`, `gcc`, `clang`. */
+  readonly compilers?: readonly string[];
+  /** Where shared libraries are kept for the next start. Default {@link cacheFolder}. */
+  readonly cache?: string;
+}
+
+/** What came of it: the shared library's file, or why there is none. */
+export type Compiled = { readonly file: string } | { readonly problem: string };
+
+/** `$KINDRED_CACHE`, or `kindred` where this user's caches are. */
+export function cacheFolder(env: NodeJS.ProcessEnv = process.env): string {
+  return env.KINDRED_CACHE || path.join(env.XDG_CACHE_HOME || path.join(homedir(), ".cache"), "kindred");
+}
+
+/**
+ * Compiles a folder of C sources to a shared library, or finds the one that was made of the same sources by the same compiler. Of
+ * processes that do so at once each compiles to a file of its own, and the last to finish puts its file in place. Never throws.
+ */
+export async function compile({
+  sources,
+  compilers = ["cc", "gcc", "clang"],
+  cache = cacheFolder(),
+}: CompileOptions): Promise<Compiled> {
+  try {
+    const compiler = await firstThatAnswers(compilers);
+    if (!compiler) return { problem: `no C compiler (tried ${compilers.join(", ")})` };
+    const names = (await readdir(sources)).sort();
+    const digest = createHash("sha256").update([compiler.version, process.platform, process.arch, ...flags].join("\n"));
+    for (const name of names) digest.update(`\n${name}\n`).update(await readFile(path.join(sources, name)));
+    const file = path.join(cache, `kernels-${digest.digest("hex").slice(0, 32)}.so`);
+    if (await exists(file)) return { file };
+
+    await mkdir(cache, { recursive: true, mode: 0o700 });
+    const own = `${file}.${randomUUID()}`;
+    try {
+      const units = names.filter((name) => name.endsWith(".c")).map((name) => path.join(sources, name));
+      await run(compiler.command, [...flags, "-o", own, ...units, "-lm"], { timeout: compileTimeoutMs });
+      await rename(own, file);
+    } finally {
+      await rm(own, { force: true });
+    }
+    return { file };
+  } catch (error) {
+    return { problem: reasonOf(error) };
+  }
+}
+
+async function firstThatAnswers(
+  commands: readonly string[],
+): Promise<{ command: string; version: string } | undefined> {
+  for (const command of commands) {
+    try {
+      const { stdout } = await run(command, ["--version"], { timeout: versionTimeoutMs });
+      return { command, version: stdout };
+    } catch {
+      // The next one may be there.
+    }
+  }
+  return undefined;
+}
+
+/** A compiler's first complaint, or the message of what else went wrong. */
+function reasonOf(error: unknown): string {
+  const { stderr, killed, message } = error as Error & { stderr?: string; killed?: boolean };
+  if (killed) return `the C compiler took more than ${compileTimeoutMs / 1000} s`;
+  const lines = stderr?.split("\n") ?? [];
+  const complaint = lines.find((line) => line.includes("error")) ?? lines.find((line) => line.trim() !== "");
+  return complaint ? `the C compiler failed: ${complaint.trim()}` : message;
+}
+
+async function exists(file: string): Promise<boolean> {
+  return await access(file).then(
+    () => true,
+    () => false,
+  );
+}

@@ -1,0 +1,60 @@
+// A slow twin of the kernels in native/: the same rounding, one operation after the other.
+
+import { toFloat32 } from "./quantize.js";
+
+const groupInputs = 32;
+const blockInputs = 128;
+
+/** Activations as 8-bit values times a whole multiplier a group, all times one scale. */
+interface QuantizedRow {
+  readonly scale: number;
+  readonly multipliers: readonly number[];
+  readonly values: readonly number[];
+}
+
+/** One row in 8 bits, as native/activations.h says. */
+function quantizeRow(x: ArrayLike<number>): QuantizedRow {
+  const f = Math.fround;
+  const largest = (from: number, to: number) =>
+    Array.from({ length: to - from }, (_, i) => Math.abs(x[from + i] ?? 0)).reduce((a, b) => Math.max(a, b), 0);
+  const most = largest(0, x.length);
+  const scale = most < 1e-30 ? 0 : f(most / (127 * 127));
+  if (scale === 0) return { scale, multipliers: [], values: [] };
+  const multipliers: number[] = [];
+  const values: number[] = [];
+  for (let from = 0; from < x.length; from += groupInputs) {
+    const part = Math.ceil(f(f(largest(from, from + groupInputs) * 127) / most));
+    const multiplier = Math.min(127, Math.max(1, part));
+    const inverse = f(1 / f(scale * multiplier));
+    multipliers.push(multiplier);
+    for (let i = from; i < Math.min(x.length, from + groupInputs); i++) {
+      values.push(roundHalfToEven(f(f(x[i]!) * inverse)));
+    }
+  }
+  return { scale, multipliers, values };
+}
+
+function roundHalfToEven(value: number): number {
+  const rounded = Math.round(value);
+  return Math.abs(value % 1) === 0.5 && rounded % 2 !== 0 ? rounded - 1 : rounded;
+}
+
+/**
+ * The product of one row with sign planes as the kernels compute it, but for the order of the last sums.
+ *
+ * @param planes q1_0 rows of whole blocks, one an output
+ */
+export function signProduct(planes: Uint8Array, x: ArrayLike<number>): number[] {
+  const { scale, multipliers, values } = quantizeRow(x);
+  const padded = Math.ceil(x.length / blockInputs) * blockInputs;
+  const blockBytes = 18;
+  const outputs = (planes.length / blockBytes) * (blockInputs / padded);
+  const weights = toFloat32("q1_0", planes, outputs * padded);
+  return Array.from({ length: outputs }, (_, output) => {
+    let sum = 0;
+    for (let i = 0; i < values.length; i++) {
+      sum += weights[output * padded + i]! * values[i]! * multipliers[Math.floor(i / groupInputs)]!;
+    }
+    return scale * sum;
+  });
+}
