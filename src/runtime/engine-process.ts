@@ -10,8 +10,10 @@ import type { EnginePort } from "./engine-port.js";
  * Deaths in a row after which it is not started again: of engines that computed no step and did not live long. More of them than one
  * request can cause, which is given to three.
  */
-const deathsInVainMax = 6;
+const deathsInVainMax = 10;
 const longLifeMs = 10_000;
+/** What others send; a process that computes something wrong ends with a code or another signal. */
+const outsideSignals: ReadonlySet<string> = new Set(["SIGKILL", "SIGTERM", "SIGINT", "SIGHUP"]);
 const closeMs = 5_000;
 
 type Listener = Parameters<EnginePort["listen"]>[0];
@@ -95,7 +97,7 @@ export class EngineProcess implements EnginePort {
       const { child } = await launch(this.#options, () => {});
       if (this.#closing) return void child.disconnect(); // disposed while the new one started
       this.#attach(child);
-      this.#listener({ type: "restarted" });
+      this.#listener({ type: "restarted", wasKilled: outsideSignals.has(how) });
     } catch (error) {
       this.#listener({ type: "broken", error: errorToData(error) });
     }

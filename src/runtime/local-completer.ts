@@ -63,7 +63,7 @@ export class LocalCompleter implements Completer {
           return this.#active.get(message.id)?.channel.close(errorFromData(message.error));
         case "restarted":
           report({ type: "engineRestarted", sequences: this.#active.size });
-          return this.#resubmission.restart();
+          return this.#resubmission.restart(message);
         case "broken":
           this.#broken = message.error;
           for (const { channel } of this.#active.values()) channel.close(errorFromData(message.error));

@@ -47,9 +47,9 @@ class Scene {
     this.resubmission.remove(this.#requests.get(id)!);
   }
 
-  die(): void {
+  die(wasKilled = false): void {
     this.given = [];
-    this.resubmission.restart();
+    this.resubmission.restart({ wasKilled });
   }
 }
 
@@ -61,6 +61,20 @@ test("after a death with progress, all go on at once from their tokens, however 
     scene.die();
     assert.deepEqual(scene.given, [`a${death}`, "b"]);
   }
+  assert.deepEqual(scene.failed, []);
+});
+
+test("after a death from outside, all go on at once, whatever came before", () => {
+  const scene = new Scene();
+  scene.add("a", "b");
+  for (let death = 0; death < 50; death++) {
+    scene.die(true);
+    assert.deepEqual(scene.given, ["a", "b"]);
+  }
+  scene.die();
+  assert.deepEqual(scene.given, ["a"]);
+  scene.die(true);
+  assert.deepEqual(scene.given, ["a", "b"]);
   assert.deepEqual(scene.failed, []);
 });
 

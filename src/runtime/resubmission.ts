@@ -1,4 +1,5 @@
 import { KindredError, type SequenceSpec } from "../core/index.js";
+import type { EngineRestarted } from "./engine-port.js";
 
 /** A request that is on an engine or waits to be given to one. */
 export interface Pending {
@@ -12,9 +13,9 @@ export interface Pending {
 const deathsMax = 3;
 
 /**
- * Gives requests to an engine, and to its successor when it dies. After a death before which requests had come further, all of them go to
- * the successor at once. After one in vain, one of them may be what the engine dies of: then they go one after the other, each once the
- * one before has got a token, and the one that engines die of fails alone.
+ * Gives requests to an engine, and to its successor when it dies. After a death from outside, or before which requests had come further,
+ * all of them go to the successor at once. After one in vain, one of them may be what the engine dies of: then they go one after the
+ * other, each once the one before has got a token, and the one that engines die of fails alone.
  */
 export class Resubmission {
   readonly #send: (spec: SequenceSpec) => void;
@@ -53,9 +54,9 @@ export class Resubmission {
   }
 
   /** The engine died, and there is another. */
-  restart(): void {
+  restart({ wasKilled }: Pick<EngineRestarted, "wasKilled">): void {
     const suspect = this.#suspect;
-    const inVain = !this.#hasProgress || suspect !== undefined;
+    const inVain = !wasKilled && (!this.#hasProgress || suspect !== undefined);
     this.#suspect = undefined;
     this.#held.clear();
     this.#hasProgress = false;
