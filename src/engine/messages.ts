@@ -1,4 +1,4 @@
-import type { ErrorData, FinishedSequence, SampledToken, SequenceSpec } from "../core/index.js";
+import type { ErrorData, FinishedSequence, SampledToken, SequenceSpec, StartedSequence } from "../core/index.js";
 import type { DeviceKind } from "../ggml/index.js";
 import type { BaseDType } from "../model/index.js";
 
@@ -53,7 +53,12 @@ export type FromEngine =
   | { readonly type: "loading"; readonly bytesDone: number; readonly bytesTotal: number }
   | { readonly type: "ready"; readonly info: EngineInfo }
   | { readonly type: "variantLoaded"; readonly variant: string; readonly bytes: number; readonly tookMs: number }
-  | { readonly type: "step"; readonly tokens: readonly SampledToken[]; readonly finished: readonly FinishedSequence[] }
+  | {
+      readonly type: "step";
+      readonly started: readonly StartedSequence[];
+      readonly tokens: readonly SampledToken[];
+      readonly finished: readonly FinishedSequence[];
+    }
   | { readonly type: "failed"; readonly id: string; readonly error: ErrorData }
   /** The engine cannot start, or cannot go on. */
   | { readonly type: "broken"; readonly error: ErrorData };

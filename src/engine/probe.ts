@@ -128,7 +128,7 @@ export class Probe implements AsyncDisposable {
     const answers = questions.map((): number[] => []);
     while (!scheduler.isIdle) {
       options.signal.throwIfAborted();
-      const plan = scheduler.plan({ residency: () => "resident", hasRoom: () => true });
+      const plan = scheduler.plan({ residency: () => "resident", identity: (name) => name, hasRoom: () => true });
       const drawn = this.#stepper.step(plan, (name) => this.#resident(name));
       for (const { id, token } of drawn) answers[Number(id)]!.push(token);
       scheduler.commit(plan, drawn);

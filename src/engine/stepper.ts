@@ -66,6 +66,7 @@ export class Stepper implements Disposable {
     const { vocabSize } = this.#state.weights.config;
     const extraRows = this.#state.pools?.layout.extraRows ?? 0;
     const batch = this.#layout(plan, resident);
+    for (const { from, to, cells } of plan.copies ?? []) this.#state.cache.copy(from, to, cells);
     const outputs = this.#compute(batch);
     const { elements } = outputs.logits;
     if (this.#logits.length < elements) this.#logits = new Float32Array(elements);

@@ -25,6 +25,8 @@ export interface Outcome {
   readonly tokens: number[];
   /** Logits before each of the tokens, as the model gave them. */
   readonly logits: Float32Array[];
+  /** Tokens of its prompt that were not computed. */
+  cachedTokens: number;
 }
 
 /** A sequence that decodes greedily, or as `fields` say. */
@@ -89,11 +91,12 @@ export class Workbench implements Disposable {
     const outcomes = new Map<string, Outcome>();
     for (const one of specs) {
       scheduler.add(one);
-      outcomes.set(one.id, { tokens: [], logits: [] });
+      outcomes.set(one.id, { tokens: [], logits: [], cachedTokens: 0 });
     }
     while (!scheduler.isIdle) {
       const plan = scheduler.plan({
         residency: (variant) => (resident(variant) ? "resident" : "absent"),
+        identity: (variant) => variant,
         hasRoom: () => false,
       });
       assert.ok(plan.spans.length > 0, "sequences wait for what never comes");
@@ -101,6 +104,7 @@ export class Workbench implements Disposable {
       const drawn = batch.outputs.map(({ sequence }, row) => {
         const outcome = outcomes.get(sequence.id)!;
         outcome.logits.push(logits[row]!.slice());
+        outcome.cachedTokens = sequence.cachedTokens;
         const token = sampleToken(logits[row]!, sequence);
         outcome.tokens.push(token.token);
         return token;

@@ -4,6 +4,7 @@ import { Arena, type Device, type Tensor } from "../ggml/index.js";
 /**
  * Keys and values of all sequences. Each sequence lives in one region of `contextLength` cells; per layer, `[kvHeads * headDim,
  * contextLength * regions]` for keys and as much for values, so that regions side by side are one 4-D tensor to attention.
+ * A cell is the position of its token, also where a model's window has left it behind: whoever begins with the same tokens can go on from it.
  */
 export class KvCache implements Disposable {
   readonly contextLength: number;
@@ -37,6 +38,15 @@ export class KvCache implements Disposable {
 
   values(layer: number): Tensor {
     return this.#arena.get(`v.${layer}`);
+  }
+
+  /** Copies the first cells of one region to another. */
+  copy(from: number, to: number, cells: number): void {
+    for (const tensor of this.#arena.tensors.values()) {
+      const cellBytes = tensor.strides[1];
+      const regionBytes = cellBytes * this.contextLength;
+      tensor.copyWithin(from * regionBytes, to * regionBytes, cells * cellBytes);
+    }
   }
 
   [Symbol.dispose](): void {
