@@ -1,6 +1,6 @@
 import type { ErrorData, FinishedSequence, SampledToken, SequenceSpec, StartedSequence } from "../core/index.js";
 import type { DeviceKind } from "../ggml/index.js";
-import type { BaseDType } from "../model/index.js";
+import type { BaseDType, KvDType } from "../model/index.js";
 
 /** Everything an engine is started with; frozen then. Plain data, for it crosses to another process. */
 export interface EngineOptions {
@@ -9,7 +9,7 @@ export interface EngineOptions {
   /** Delta artifacts and PEFT adapters by the name clients use. */
   readonly variants: readonly { readonly name: string; readonly path: string }[];
   readonly baseDType: BaseDType;
-  readonly kvDType: "f16" | "f32";
+  readonly kvDType: KvDType;
   readonly device: DeviceKind;
   readonly threads: number;
   /** Tokens a sequence may have in all; at most what the model was made for. */

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { defaultSampling, type SequenceSpec } from "../core/index.js";
 import type { Checkpoint } from "../formats/index.js";
 import { Device } from "../ggml/index.js";
-import { type BaseDType, DeltaPools, KvCache, type PoolLayout, Weights } from "../model/index.js";
+import { type BaseDType, DeltaPools, KvCache, type KvDType, type PoolLayout, Weights } from "../model/index.js";
 import { Scheduler } from "../scheduler/index.js";
 import type { ResidentVariant } from "./batch.js";
 import { largestStep } from "./largest-step.js";
@@ -14,7 +14,7 @@ import { Stepper } from "./stepper.js";
 interface WorkbenchOptions {
   readonly device?: Device;
   readonly dtype?: BaseDType;
-  readonly kvDType?: "f16" | "f32";
+  readonly kvDType?: KvDType;
   readonly contextLength?: number;
   readonly regions?: number;
   readonly pools?: PoolLayout;
