@@ -50,7 +50,7 @@ export class Stepper implements Disposable {
   }
 
   /**
-   * One pass over the plan's spans, and a token for each that reaches its sequence's end. Sequences are not changed: the
+   * One pass over the plan's spans, after its copies, and a token for each that reaches its sequence's end. Sequences are not changed: the
    * scheduler's `commit` does that. Spans that are scored are for {@link logits}.
    *
    * @param resident where a variant lies; every variant of the plan must
