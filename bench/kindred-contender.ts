@@ -167,6 +167,7 @@ export class KindredContender implements Contender, Disposable {
   #plan(): StepPlan {
     return this.#scheduler.plan({
       residency: (variant) => (this.#residents.has(variant) ? "resident" : "absent"),
+      identity: (variant) => variant,
       hasRoom: () => false,
     });
   }

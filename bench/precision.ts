@@ -4,7 +4,7 @@ import { defaultSampling, Sequence } from "../src/core/index.js";
 import { Stepper } from "../src/engine/stepper.js";
 import { openCheckpoint } from "../src/formats/index.js";
 import { Device } from "../src/ggml/index.js";
-import { type BaseDType, KvCache, Weights } from "../src/model/index.js";
+import { type BaseDType, KvCache, type KvDType, Weights } from "../src/model/index.js";
 import { ChatTemplate, Tokenizer } from "../src/text/index.js";
 
 // npm run bench:precision -- --base PATH: what holding the base in fewer bits costs, as the mean KL divergence of its next-token
@@ -19,9 +19,10 @@ const { values: flags } = parseArgs({
 });
 if (!flags.base) throw new Error("npm run bench:precision -- --base PATH: the model to measure");
 
-const forms: readonly { dtype: BaseDType; kv: "f16" | "f32" }[] = [
+const forms: readonly { dtype: BaseDType; kv: KvDType }[] = [
   { dtype: "f32", kv: "f32" },
   { dtype: "f16", kv: "f16" },
+  { dtype: "f16", kv: "q8_0" },
   { dtype: "bf16", kv: "f16" },
   { dtype: "q8_0", kv: "f16" },
   { dtype: "q5_0", kv: "f16" },
@@ -34,7 +35,7 @@ const prompts = readPrompts(Number(flags.questions));
 using device = Device.open({ threads: Number(flags.threads) });
 const reference = await distributions("f32", "f32");
 console.log(`${checkpoint.name}, ${reference.length} positions of ${prompts.length} chats\n`);
-console.log("| base | KL mean | KL 99 % | top-1 |\n| --- | --- | --- | --- |");
+console.log("| base | keys and values | KL mean | KL 99 % | top-1 |\n| --- | --- | --- | --- | --- |");
 for (const { dtype, kv } of forms.slice(1)) {
   const other = await distributions(dtype, kv);
   const kls = reference
@@ -43,12 +44,12 @@ for (const { dtype, kv } of forms.slice(1)) {
   const same = reference.filter((p, i) => argmax(p) === argmax(other[i]!)).length / reference.length;
   const mean = kls.reduce((sum, kl) => sum + kl, 0) / kls.length;
   console.log(
-    `| ${dtype} | ${mean.toFixed(5)} | ${kls[Math.floor(kls.length * 0.99)]!.toFixed(5)} | ${same.toFixed(3)} |`,
+    `| ${dtype} | ${kv} | ${mean.toFixed(5)} | ${kls[Math.floor(kls.length * 0.99)]!.toFixed(5)} | ${same.toFixed(3)} |`,
   );
 }
 
 /** Log probabilities after every fourth token of every prompt. */
-async function distributions(dtype: BaseDType, kv: "f16" | "f32"): Promise<Float64Array[]> {
+async function distributions(dtype: BaseDType, kv: KvDType): Promise<Float64Array[]> {
   using weights = await Weights.load(device, checkpoint, { dtype });
   using cache = new KvCache(device, weights.config, { contextLength: 512, regions: 1, dtype: kv });
   using stepper = new Stepper(device, { weights, cache, pools: undefined });

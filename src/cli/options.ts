@@ -1,5 +1,6 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { defaultEngineOptions, type EngineOptions } from "../engine/index.js";
+import { kvDTypes } from "../model/index.js";
 import { formatBytes, parseBytes } from "../util/index.js";
 
 /** What commands that compute let one choose about where and in what precision. */
@@ -29,7 +30,7 @@ export function deviceFlags(command: Command): Command {
     ["auto", "f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "q5_0", "q5_1", "q4_k", "q5_k", "q6_k"],
     defaults.baseDType,
   );
-  choice("--kv-dtype <dtype>", "how keys and values are held", ["f16", "f32"], defaults.kvDType);
+  choice("--kv-dtype <dtype>", "how keys and values are held", kvDTypes, defaults.kvDType);
   return command.option("--threads <count>", "threads that compute", positiveInteger, defaults.threads);
 }
 

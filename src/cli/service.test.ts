@@ -75,7 +75,7 @@ describe("the embedded family, served", () => {
       usage = chunk.usage;
     }
     assert.equal(text, whole.choices[0]?.message.content);
-    assert.deepEqual(usage, whole.usage);
+    assert.equal(usage?.prompt_tokens, whole.usage?.prompt_tokens);
     assert.equal(usage?.completion_tokens, 32);
     assert.equal(whole.choices[0]?.finish_reason, "length");
   });

@@ -27,11 +27,13 @@ export class Sequence {
   readonly tokens: number[];
   /** Tokens whose keys and values lie in the cache. */
   computedTokens = 0;
+  /** Tokens that it found in the cache when it was let in for the first time. */
+  cachedTokens = 0;
   /** Its region in the cache while it runs. */
   region: number | null = null;
   /** Its number in the order of arrival. */
   arrival = 0;
-  /** How often it has given its region to another; what it had computed is computed again when it goes on. */
+  /** How often it has given its region to another; what the cache has lost of it by then is computed again. */
   preemptions = 0;
   /** It has waited or given way enough: its region is its own until it ends. */
   keepsRegion = false;

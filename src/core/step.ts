@@ -18,8 +18,19 @@ export interface WantedVariant {
   readonly spared: ReadonlySet<string>;
 }
 
+/** Cells that a sequence finds in another region, and that its own needs. */
+export interface RegionCopy {
+  readonly sequence: Sequence;
+  readonly from: number;
+  readonly to: number;
+  /** From the first one on. */
+  readonly cells: number;
+}
+
 /** What one step computes, and what it would like to have for the next ones. */
 export interface StepPlan {
+  /** To be done before the spans, in this order. None where it is left out. */
+  readonly copies?: readonly RegionCopy[];
   readonly spans: readonly Span[];
   /** What to load, the most urgent first. */
   readonly wanted: readonly WantedVariant[];
@@ -37,6 +48,13 @@ export interface SampledToken {
   /** Natural logarithm of its probability before temperature and filters, when asked for. */
   readonly logprob: number | null;
   readonly top: readonly Logprob[];
+}
+
+/** A sequence that has its first token. */
+export interface StartedSequence {
+  readonly id: string;
+  /** Tokens of its prompt that lay in the cache already. */
+  readonly cachedTokens: number;
 }
 
 /** A sequence that ended with this step. */

@@ -53,9 +53,12 @@ export class Engine implements Disposable {
   readonly #residency: Residency;
   readonly #variants: ReadonlyMap<string, RegisteredVariant>;
   readonly #loading = new Set<string>();
+  /** How often each variant was loaded. */
+  readonly #loads = new Map<string, number>();
   readonly #facts: Facts = {
     residency: (variant) =>
       this.#loading.has(variant) ? "loading" : this.#residency.find(variant) ? "resident" : "absent",
+    identity: (variant) => this.#variants.get(variant)!.digest ?? `load ${this.#loads.get(variant)}`,
     hasRoom: (variant, pinned) =>
       this.#residency.hasRoom(
         this.#variants.get(variant)!.needs,
@@ -198,10 +201,16 @@ export class Engine implements Disposable {
     for (const { sequence } of plan.spans) if (sequence.variant !== null) this.#residency.touch(sequence.variant);
     try {
       const tokens = this.#stepper.step(plan, (variant) => this.#resident(variant));
+      const started = plan.spans.flatMap(({ sequence: { id, spec, generatedTokens, cachedTokens }, samples }) =>
+        samples && generatedTokens === spec.generated.length ? [{ id, cachedTokens }] : [],
+      );
       const finished = this.#scheduler.commit(plan, tokens);
-      if (tokens.length > 0) this.#emit({ type: "step", tokens, finished });
+      if (tokens.length > 0) this.#emit({ type: "step", started, tokens, finished });
     } catch (error) {
-      for (const { sequence } of plan.spans) if (this.#scheduler.abort(sequence.id)) this.#fail(sequence.id, error);
+      for (const { sequence } of [...plan.spans, ...(plan.copies ?? [])]) {
+        if (this.#scheduler.abort(sequence.id)) this.#fail(sequence.id, error);
+      }
+      this.#scheduler.forgetPrefixes();
     }
   }
 
@@ -221,6 +230,7 @@ export class Engine implements Disposable {
     const placement = this.#residency.place(name, variant.needs, isPinned);
     if (!placement) return;
     this.#loading.add(name);
+    this.#loads.set(name, (this.#loads.get(name) ?? 0) + 1);
     const startedMs = performance.now();
     loadVariant(variant, placement, this.#state)
       .then(

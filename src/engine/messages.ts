@@ -1,6 +1,6 @@
-import type { ErrorData, FinishedSequence, SampledToken, SequenceSpec } from "../core/index.js";
+import type { ErrorData, FinishedSequence, SampledToken, SequenceSpec, StartedSequence } from "../core/index.js";
 import type { DeviceKind } from "../ggml/index.js";
-import type { BaseDType } from "../model/index.js";
+import type { BaseDType, KvDType } from "../model/index.js";
 
 /** Everything an engine is started with; frozen then. Plain data, for it crosses to another process. */
 export interface EngineOptions {
@@ -9,7 +9,7 @@ export interface EngineOptions {
   /** Delta artifacts and PEFT adapters by the name clients use. */
   readonly variants: readonly { readonly name: string; readonly path: string }[];
   readonly baseDType: BaseDType;
-  readonly kvDType: "f16" | "f32";
+  readonly kvDType: KvDType;
   readonly device: DeviceKind;
   readonly threads: number;
   /** Tokens a sequence may have in all; at most what the model was made for. */
@@ -55,7 +55,12 @@ export type FromEngine =
   | { readonly type: "loading"; readonly bytesDone: number; readonly bytesTotal: number }
   | { readonly type: "ready"; readonly info: EngineInfo }
   | { readonly type: "variantLoaded"; readonly variant: string; readonly bytes: number; readonly tookMs: number }
-  | { readonly type: "step"; readonly tokens: readonly SampledToken[]; readonly finished: readonly FinishedSequence[] }
+  | {
+      readonly type: "step";
+      readonly started: readonly StartedSequence[];
+      readonly tokens: readonly SampledToken[];
+      readonly finished: readonly FinishedSequence[];
+    }
   | { readonly type: "failed"; readonly id: string; readonly error: ErrorData }
   /** The engine cannot start, or cannot go on. */
   | { readonly type: "broken"; readonly error: ErrorData };

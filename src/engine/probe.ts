@@ -1,7 +1,7 @@
 import { defaultSampling, type SequenceSpec } from "../core/index.js";
 import { type Checkpoint, residentBytes } from "../formats/index.js";
 import type { Device } from "../ggml/index.js";
-import { type BaseDType, type DecoderState, DeltaPools, KvCache, Weights } from "../model/index.js";
+import { type BaseDType, type DecoderState, DeltaPools, KvCache, type KvDType, Weights } from "../model/index.js";
 import { Scheduler } from "../scheduler/index.js";
 import { Residency } from "../storage/index.js";
 import { assert } from "../util/index.js";
@@ -19,7 +19,7 @@ export interface ProbeOptions {
   /** Delta artifacts by the name they are asked for by; all of them are resident at once. */
   readonly variants: EngineOptions["variants"];
   readonly baseDType: BaseDType;
-  readonly kvDType: "f16" | "f32";
+  readonly kvDType: KvDType;
   /** Tokens a text may have, an answer to it included. */
   readonly contextLength: number;
   /** Answers that are written at once. */
@@ -128,7 +128,7 @@ export class Probe implements AsyncDisposable {
     const answers = questions.map((): number[] => []);
     while (!scheduler.isIdle) {
       options.signal.throwIfAborted();
-      const plan = scheduler.plan({ residency: () => "resident", hasRoom: () => true });
+      const plan = scheduler.plan({ residency: () => "resident", identity: (name) => name, hasRoom: () => true });
       const drawn = this.#stepper.step(plan, (name) => this.#resident(name));
       for (const { id, token } of drawn) answers[Number(id)]!.push(token);
       scheduler.commit(plan, drawn);

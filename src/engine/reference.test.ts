@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { ModelConfig } from "../core/index.js";
+import { UnfitCacheType } from "../model/index.js";
 import { uniformAt } from "../util/index.js";
 import { memoryCheckpoint, randomWeights, smallConfig } from "./random-model.test.kit.js";
 import { referenceLogits } from "./reference-decoder.test.kit.js";
@@ -106,6 +107,25 @@ test("keys and values in half floats cost little", async () => {
   assert.ok(difference > 0 && difference < 0.02, `${difference}`);
 });
 
+test("keys and values in blocks of 8 bits cost more, and the same when they were copied", async () => {
+  const config = smallConfig({ headDim: 32 });
+  const weights = randomWeights(config);
+  using bench = await Workbench.open(memoryCheckpoint(config, weights), { kvDType: "q8_0", regions: 2 });
+  const own = prompt(config, 60, 4);
+  const alone = bench.run([spec("a", own)], { stepTokens: 50 }).get("a")!.logits[0]!;
+  const error = relativeError(alone, referenceLogits(config, weights, own).at(-1)!);
+  assert.ok(error > 0 && error < 0.05, `${error}`);
+  const specs = [spec("x", prompt(config, 3, 5)), spec("y", own.slice(0, 50), { maxTokens: 4 }), spec("a", own)];
+  const { logits, cachedTokens } = bench.run(specs).get("a")!;
+  assert.equal(cachedTokens, 50);
+  assert.ok(largestDifference(logits[0]!, alone) < 1e-5);
+});
+
+test("heads that do not fill blocks are refused a cache in blocks", async () => {
+  const checkpoint = memoryCheckpoint(smallConfig({ headDim: 16 }));
+  await assert.rejects(Workbench.open(checkpoint, { kvDType: "q8_0" }), UnfitCacheType);
+});
+
 /** By how much of their length the logits may be off. Random weights are the worst that rounding can meet. */
 const baseDTypes = { f16: 0.004, bf16: 0.02, q8_0: 0.03, q5_1: 0.3, q4_0: 0.5 } as const;
 
@@ -117,8 +137,13 @@ for (const [dtype, bound] of Object.entries(baseDTypes)) {
     const own = prompt(config, 20, 5);
     const actual = bench.run([spec("a", own)]).get("a")!.logits[0]!;
     const expected = referenceLogits(config, weights, own).at(-1)!;
-    const length = (values: readonly number[]) => Math.sqrt(values.reduce((sum, value) => sum + value * value, 0));
-    const error = length(expected.map((value, token) => value - actual[token]!)) / length(expected);
+    const error = relativeError(actual, expected);
     assert.ok(error < bound && error > bound / 10, `${error}`);
   });
+}
+
+/** The length of the difference over that of what is expected. */
+function relativeError(actual: ArrayLike<number>, expected: readonly number[]): number {
+  const length = (values: readonly number[]) => Math.sqrt(values.reduce((sum, value) => sum + value * value, 0));
+  return length(expected.map((value, token) => value - actual[token]!)) / length(expected);
 }

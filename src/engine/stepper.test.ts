@@ -14,7 +14,8 @@ const scheduler = (...ids: string[]) => {
   for (const [index, id] of ids.entries()) made.add(spec(id, [index + 1, 7, 9], { maxTokens: 20 }));
   return made;
 };
-const plan = (made: Scheduler) => made.plan({ residency: () => "resident", hasRoom: () => true });
+const plan = (made: Scheduler) =>
+  made.plan({ residency: () => "resident", identity: (variant) => variant, hasRoom: () => true });
 
 test("a step draws a token for each sequence that reached its end, from the logits of that step", () => {
   const made = scheduler("a", "b");

@@ -50,7 +50,7 @@ export class Stepper implements Disposable {
   }
 
   /**
-   * One pass over the plan's spans, and a token for each that reaches its sequence's end. Sequences are not changed: the
+   * One pass over the plan's spans, after its copies, and a token for each that reaches its sequence's end. Sequences are not changed: the
    * scheduler's `commit` does that. Spans that are scored are for {@link logits}.
    *
    * @param resident where a variant lies; every variant of the plan must
@@ -66,6 +66,7 @@ export class Stepper implements Disposable {
     const { vocabSize } = this.#state.weights.config;
     const extraRows = this.#state.pools?.layout.extraRows ?? 0;
     const batch = this.#layout(plan, resident);
+    for (const { from, to, cells } of plan.copies ?? []) this.#state.cache.copy(from, to, cells);
     const outputs = this.#compute(batch);
     const { elements } = outputs.logits;
     if (this.#logits.length < elements) this.#logits = new Float32Array(elements);

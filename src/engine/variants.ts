@@ -7,8 +7,9 @@ import {
   type SlotClass,
   slotClassId,
 } from "../core/index.js";
-import { type Checkpoint, openVariant, slotClassesOf, type VariantSource } from "../formats/index.js";
+import { blobsInOrder, type Checkpoint, openVariant, slotClassesOf, type VariantSource } from "../formats/index.js";
 import type { SlotNeeds } from "../storage/index.js";
+import { sha256 } from "../util/index.js";
 import type { EngineInfo, EngineOptions } from "./messages.js";
 
 /** A variant that this engine can serve: where it is read from, open and checked, and what it takes to be resident. */
@@ -23,6 +24,8 @@ export interface RegisteredVariant {
   readonly vocabSize: number;
   /** It has an output head of its own, and the base has not. */
   readonly untied: boolean;
+  /** SHA-256 over the checksums of its blobs; null where they have none, so that a load may read others than the one before. */
+  readonly digest: string | null;
 }
 
 /** A variant whose blueprint differs from the base's in more than embedding and output head: they cannot share a forward pass. */
@@ -87,7 +90,21 @@ export async function registerVariant(name: string, path: string, base: Checkpoi
 export function describeVariant(name: string, source: VariantSource, base: ModelConfig): RegisteredVariant {
   const untied = base.tiedEmbeddings && source.tensors.has(ownHeadName);
   const classes = classesOf(source, untied);
-  return { name, source, classes, needs: new Set(classes.keys()), vocabSize: source.config.vocabSize, untied };
+  return {
+    name,
+    source,
+    classes,
+    needs: new Set(classes.keys()),
+    vocabSize: source.config.vocabSize,
+    untied,
+    digest: digestOf(source),
+  };
+}
+
+function digestOf({ tensors }: VariantSource): string | null {
+  const blobs = blobsInOrder(tensors.values());
+  if (blobs.some((blob) => blob.sha256 === null)) return null;
+  return sha256(blobs.map((blob) => `${blob.name} ${blob.sha256}\n`).join(""));
 }
 
 function classesOf({ tensors }: VariantSource, untied: boolean): RegisteredVariant["classes"] {

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { defaultSampling, type SequenceSpec } from "../core/index.js";
 import type { Checkpoint } from "../formats/index.js";
 import { Device } from "../ggml/index.js";
-import { type BaseDType, DeltaPools, KvCache, type PoolLayout, Weights } from "../model/index.js";
+import { type BaseDType, DeltaPools, KvCache, type KvDType, type PoolLayout, Weights } from "../model/index.js";
 import { Scheduler } from "../scheduler/index.js";
 import type { ResidentVariant } from "./batch.js";
 import { largestStep } from "./largest-step.js";
@@ -14,7 +14,7 @@ import { Stepper } from "./stepper.js";
 interface WorkbenchOptions {
   readonly device?: Device;
   readonly dtype?: BaseDType;
-  readonly kvDType?: "f16" | "f32";
+  readonly kvDType?: KvDType;
   readonly contextLength?: number;
   readonly regions?: number;
   readonly pools?: PoolLayout;
@@ -25,6 +25,8 @@ export interface Outcome {
   readonly tokens: number[];
   /** Logits before each of the tokens, as the model gave them. */
   readonly logits: Float32Array[];
+  /** Tokens of its prompt that were not computed. */
+  cachedTokens: number;
 }
 
 /** A sequence that decodes greedily, or as `fields` say. */
@@ -89,11 +91,12 @@ export class Workbench implements Disposable {
     const outcomes = new Map<string, Outcome>();
     for (const one of specs) {
       scheduler.add(one);
-      outcomes.set(one.id, { tokens: [], logits: [] });
+      outcomes.set(one.id, { tokens: [], logits: [], cachedTokens: 0 });
     }
     while (!scheduler.isIdle) {
       const plan = scheduler.plan({
         residency: (variant) => (resident(variant) ? "resident" : "absent"),
+        identity: (variant) => variant,
         hasRoom: () => false,
       });
       assert.ok(plan.spans.length > 0, "sequences wait for what never comes");
@@ -101,6 +104,7 @@ export class Workbench implements Disposable {
       const drawn = batch.outputs.map(({ sequence }, row) => {
         const outcome = outcomes.get(sequence.id)!;
         outcome.logits.push(logits[row]!.slice());
+        outcome.cachedTokens = sequence.cachedTokens;
         const token = sampleToken(logits[row]!, sequence);
         outcome.tokens.push(token.token);
         return token;

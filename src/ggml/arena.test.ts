@@ -53,6 +53,15 @@ test("part of a tensor is written and read at an offset; beyond its end nothing 
   assert.throws(() => slots.write(new Float32Array(1), -4), /cannot write bytes -4…0/);
 });
 
+test("part of a tensor is copied to another place in it, also over itself", () => {
+  using arena = new Arena(device, [{ name: "cells", dtype: "f32", shape: [6] }]);
+  const cells = arena.get("cells");
+  cells.write(Float32Array.of(1, 2, 3, 4, 5, 6));
+  cells.copyWithin(0, 8, 12);
+  assert.deepEqual([...cells.values()], [1, 2, 1, 2, 3, 6]);
+  assert.throws(() => cells.copyWithin(0, 16, 12), /write bytes 16…28/);
+});
+
 test("on the CPU a tensor's bytes are the host's: what is put there is what is read", () => {
   using arena = new Arena(device, [
     { name: "before", dtype: "f32", shape: [3] },

@@ -75,6 +75,13 @@ export class Tensor {
     this.#base.tensorGet(this.pointer, into, offset, into.byteLength);
   }
 
+  /** Copies bytes from one place in it to another, wherever the buffer lives. */
+  copyWithin(from: number, to: number, byteLength: number): void {
+    const bytes = new Uint8Array(byteLength);
+    this.read(bytes, from);
+    this.write(bytes, to);
+  }
+
   /** A copy of the values of an f32 tensor without gaps. */
   values(): Float32Array {
     assert(this.dtype === "f32", `${this} does not hold f32`);

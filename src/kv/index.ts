@@ -1,1 +1,1 @@
-export { RegionPool } from "./region-pool.js";
+export { type Occupant, type Place, RegionPool } from "./region-pool.js";

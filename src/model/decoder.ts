@@ -1,4 +1,4 @@
-import { embeddingName, headName, type ModelConfig, ownHeadName } from "../core/index.js";
+import { embeddingName, headName, type ModelConfig, ownHeadName, rowBytes } from "../core/index.js";
 import type { Graph, Tensor } from "../ggml/index.js";
 import type { DeltaPools } from "./delta-pools.js";
 import type { KvCache } from "./kv-cache.js";
@@ -150,10 +150,10 @@ function attention(g: Graph, config: ModelConfig, cache: KvCache, layer: number,
       offset: 0,
     });
     const cells = (cached: Tensor) => {
-      const [valueBytes, cellStride] = cached.strides;
+      const cellStride = cached.strides[1];
       const regionStride = cellStride * cache.contextLength;
       return g.view(cached, [headDim, group.cells, kvHeads, group.sequences], {
-        strides: [cellStride, headDim * valueBytes, regionStride],
+        strides: [cellStride, rowBytes(cache.dtype, headDim), regionStride],
         offset: group.firstRegion * regionStride,
       });
     };

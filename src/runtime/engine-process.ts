@@ -55,7 +55,8 @@ export class EngineProcess implements EnginePort {
 
   /** What is sent to an engine that has just died is lost; its successor's `restarted` says to send it again. */
   send(message: ToEngine): void {
-    if (this.#child.connected) this.#child.send(message);
+    // The pipe may break before the exit is heard of; without a callback that would be an error of this process.
+    if (this.#child.connected) this.#child.send(message, () => {});
   }
 
   listen(listener: Listener): void {
@@ -87,20 +88,34 @@ export class EngineProcess implements EnginePort {
     if (this.#closing) return;
     this.#deathsInVain = performance.now() - this.#startedMs < longLifeMs ? this.#deathsInVain + 1 : 1;
     try {
-      if (this.#deathsInVain >= deathsInVainMax) {
-        throw new KindredError(
-          "engine_failed",
-          503,
-          `The engine died ${this.#deathsInVain} times in a row before it had computed anything (${how})`,
-        );
-      }
-      const { child } = await launch(this.#options, () => {});
+      const child = await this.#launchAgain(how);
       if (this.#closing) return void child.disconnect(); // disposed while the new one started
       this.#attach(child);
       this.#listener({ type: "restarted", wasKilled: outsideSignals.has(how) });
     } catch (error) {
       this.#listener({ type: "broken", error: errorToData(error) });
     }
+  }
+
+  /** @throws {KindredError} what keeps the engine from starting, at once or, where it just dies, after some tries */
+  async #launchAgain(how: string): Promise<ChildProcess> {
+    while (this.#deathsInVain < deathsInVainMax) {
+      try {
+        return (await launch(this.#options, () => {})).child;
+      } catch (error) {
+        if (!(error instanceof EngineDied) || this.#closing) throw error;
+        this.#deathsInVain += 1;
+      }
+    }
+    const problem = `The engine died ${this.#deathsInVain} times in a row before it had computed anything (${how})`;
+    throw new KindredError("engine_failed", 503, problem);
+  }
+}
+
+/** An engine ended before it was ready, without a reason. */
+class EngineDied extends KindredError {
+  constructor(how: string) {
+    super("engine_failed", 503, `The engine process ended with ${how} while it started`);
   }
 }
 
@@ -125,17 +140,9 @@ async function launch(
       else onMessage(message);
     };
     const died = (code: number | null, signal: string | null) =>
-      settle(() =>
-        reject(
-          new KindredError(
-            "engine_failed",
-            503,
-            `The engine process ended with ${signal ?? `code ${code}`} while it started`,
-          ),
-        ),
-      );
+      settle(() => reject(new EngineDied(signal ?? `code ${code}`)));
     child.on("message", hear);
     child.once("exit", died);
-    child.send({ type: "start", options } satisfies StartEngine);
+    child.send({ type: "start", options } satisfies StartEngine, () => {}); // its exit says it
   });
 }

@@ -6,26 +6,25 @@ import {
   defaultSampling,
   type ErrorData,
   errorFromData,
-  type FinishReason,
   InvalidRequest,
   KindredError,
   type ModelCard,
   ModelNotFound,
   ordinary,
-  type SampledToken,
   type SequenceSpec,
   type ServiceEvent,
 } from "../core/index.js";
+import type { FromEngine } from "../engine/index.js";
 import { Channel, unreachable } from "../util/index.js";
 import type { EnginePort } from "./engine-port.js";
-import { RequestStream } from "./request-stream.js";
+import { type Progress, RequestStream } from "./request-stream.js";
 import { type Pending, Resubmission } from "./resubmission.js";
 import type { ServedModel } from "./served-model.js";
 
-type Progress = { readonly token: SampledToken; readonly finished: FinishReason | null };
-
 interface Active extends Pending {
   readonly generated: number[];
+  /** Tokens of the prompt that lay in the cache of the first engine. */
+  cachedTokens: number;
   readonly channel: Channel<Progress>;
 }
 
@@ -58,7 +57,7 @@ export class LocalCompleter implements Completer {
       switch (message.type) {
         case "step":
           report({ type: "step", sequences: message.tokens.length });
-          return this.#deliver(message.tokens, new Map(message.finished.map(({ id, reason }) => [id, reason])));
+          return this.#deliver(message);
         case "failed":
           return this.#active.get(message.id)?.channel.close(errorFromData(message.error));
         case "restarted":
@@ -90,7 +89,8 @@ export class LocalCompleter implements Completer {
     if (!model) throw new ModelNotFound(request.model);
     const spec = this.#specOf(request, model);
     const channel = new Channel<Progress>({ capacity: spec.maxTokens + 1 });
-    const active: Active = { spec, generated: [], channel, fail: (error) => channel.close(error) };
+    const fail = (error: KindredError) => channel.close(error);
+    const active: Active = { spec, generated: [], cachedTokens: 0, channel, fail };
     const abort = () => channel.close(new KindredError("aborted", 499, "The client left"));
     signal.addEventListener("abort", abort, { once: true });
     this.#active.set(spec.id, active);
@@ -98,8 +98,8 @@ export class LocalCompleter implements Completer {
       this.#resubmission.add(active);
       const stream = new RequestStream(request, model, spec);
       // The first token tells that the request was accepted: an overloaded or failing engine is heard before it.
-      for await (const { token, finished } of channel) {
-        yield* stream.push(token, finished);
+      for await (const progress of channel) {
+        yield* stream.push(progress);
         if (stream.isFinished) return;
       }
     } finally {
@@ -136,12 +136,18 @@ export class LocalCompleter implements Completer {
     };
   }
 
-  #deliver(tokens: readonly SampledToken[], finished: ReadonlyMap<string, FinishReason>): void {
+  #deliver({ started, tokens, finished }: Extract<FromEngine, { readonly type: "step" }>): void {
+    for (const { id, cachedTokens } of started) {
+      const active = this.#active.get(id);
+      if (active && active.generated.length === 0) active.cachedTokens = cachedTokens;
+    }
+    const reasons = new Map(finished.map(({ id, reason }) => [id, reason]));
     for (const token of tokens) {
       const active = this.#active.get(token.id);
       if (!active) continue; // left while the step ran
       active.generated.push(token.token);
-      active.channel.push({ token, finished: finished.get(token.id) ?? null });
+      const { channel, cachedTokens } = active;
+      channel.push({ token, finished: reasons.get(token.id) ?? null, cachedTokens });
       this.#resubmission.progressed(active);
     }
   }

@@ -11,6 +11,15 @@ import type {
 import { StopMatcher, TokenStream } from "../text/index.js";
 import type { ServedModel } from "./served-model.js";
 
+/** A token that an engine has drawn for a request. */
+export interface Progress {
+  readonly token: SampledToken;
+  /** Why the engine ended with it, if it did. */
+  readonly finished: FinishReason | null;
+  /** Tokens of the prompt that the engine found in its cache. */
+  readonly cachedTokens: number;
+}
+
 /** One request's tokens on their way to text: characters are never split, stop strings never shown. */
 export class RequestStream {
   readonly #model: ServedModel;
@@ -34,8 +43,8 @@ export class RequestStream {
     return this.#finished;
   }
 
-  /** The events that follow from one more token; the last ones when `finished` says why the engine ended, or a stop string came. */
-  *push(sampled: SampledToken, finished: FinishReason | null): Generator<CompletionEvent> {
+  /** The events that follow from one more token; the last ones when the engine ended with it, or a stop string came. */
+  *push({ token: sampled, finished, cachedTokens }: Progress): Generator<CompletionEvent> {
     if (!this.#started) yield { type: "started", promptTokens: this.#spec.prompt.length };
     this.#started = true;
     this.#tokens += 1;
@@ -48,7 +57,7 @@ export class RequestStream {
     if (text !== "" || reports.length > 0) yield { type: "text", text, reports };
     if (!finished && !stopped) return;
     this.#finished = true;
-    const usage = { promptTokens: this.#spec.prompt.length, completionTokens: this.#tokens, cachedTokens: 0 };
+    const usage = { promptTokens: this.#spec.prompt.length, completionTokens: this.#tokens, cachedTokens };
     yield { type: "finished", reason: stopped ? "stop" : finished!, usage };
   }
 

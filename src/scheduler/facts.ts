@@ -2,6 +2,8 @@
 export interface Facts {
   /** Whether a variant's parts lie in slots, or are on their way into slots that are theirs. */
   residency(variant: string): "resident" | "loading" | "absent";
+  /** Names the very bytes of a resident variant: what was computed with others is of no use to it. */
+  identity(variant: string): string;
   /** Whether slots for a variant could be had while these others stay. */
   hasRoom(variant: string, pinned: ReadonlySet<string>): boolean;
 }

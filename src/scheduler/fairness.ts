@@ -25,8 +25,8 @@ interface Presence {
 
 /**
  * Who has had how much: virtual token counters (Sheng et al., "Fairness in Serving Large Language Models", OSDI 2024) of clients, and
- * within each client of the variants it asks for. Whoever has the least comes next. A prompt is charged when it is let in, a token when
- * it is drawn; what is computed again after a preemption costs nothing. The level is the least counter among those who wait, so a
+ * within each client of the variants it asks for. Whoever has the least comes next. A prompt is charged when it is let in, as
+ * far as the cache does not hold it, a token when it is drawn; what is computed again after a preemption costs nothing. The level is the least counter among those who wait, so a
  * newcomer neither jumps a queue that everybody else stood in nor pays for the time before.
  */
 export class Fairness {
@@ -72,7 +72,7 @@ export class Fairness {
   }
 
   chargeInput(sequence: Sequence): void {
-    this.#charge(sequence, inputWeight * sequence.tokens.length);
+    this.#charge(sequence, inputWeight * sequence.pendingTokens);
   }
 
   chargeOutput(sequence: Sequence): void {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { plans, scheduler, sequence, step } from "./scheduler.test.kit.js";
+import { facts, plans, scheduler, sequence, step } from "./scheduler.test.kit.js";
 
 test("an urgent sequence takes the region of the least urgent, which goes on from its tokens", () => {
   const made = scheduler({ regions: 2 }, "a:4+5^1", "b:4+5^2");
@@ -92,7 +92,8 @@ test("nobody gives way for a variant that would find no slots even so", () => {
 
 test("a variant is loaded at the cost of none that somebody before it waits for", () => {
   const made = scheduler({ regions: 1 }, "z:9+9", "a@clinc:1", "b@dates:1", "c@roman:1");
-  const plan = made.plan({ residency: (name) => (name === "dates" ? "resident" : "absent"), hasRoom: () => true });
+  const residency = (name: string) => (name === "dates" ? "resident" : "absent");
+  const plan = made.plan({ ...facts(), residency, hasRoom: () => true });
   assert.deepEqual(
     plan.wanted.map(({ variant, spared }) => [variant, ...spared]),
     [["clinc"], ["roman", "clinc", "dates"]],

@@ -13,14 +13,20 @@ export interface Witness {
   /** Known since its first span. */
   sequence: Sequence | undefined;
   region: number | null;
-  /** Tokens in its region, by position. */
-  computed: number[];
+  /** Tokens of it that lie in its region. */
+  computed: number;
   readonly drawn: number[];
-  /** Tokens of its prompt that were computed at least once. */
+  /** Tokens of its prompt that it was given or that were computed at least once, and those of them that were computed. */
   promptSeen: number;
+  promptRead: number;
   preemptions: number;
   /** The step since which it waits. */
   waitsSince: number;
+}
+
+/** What lies in a cell: a number that stands for the token in it, all those before it, and whom they were computed for. */
+function nextCell(before: number, token: number): number {
+  return (Math.imul(before ^ token, 0x9e3779b1) ^ (before >>> 7)) >>> 0;
 }
 
 /** What a pretend engine draws for a sequence at a place: a function of the two alone, as the real one's. */
@@ -34,19 +40,25 @@ export class PretendEngine {
   readonly alive = new Map<string, Witness>();
   preemptions = 0;
   waitMost = 0;
+  cachedTokens = 0;
+  copies = 0;
   readonly #limits: SchedulerLimits;
   readonly #preemptionsMax: number;
-  /** Whose keys lie in which region. */
+  readonly #identity: (variant: string) => string;
+  /** Who is in which region. */
   readonly #regions = new Map<number, string>();
+  readonly #cells: number[][];
 
-  constructor(limits: SchedulerLimits, preemptionsMax: number) {
+  constructor(limits: SchedulerLimits, preemptionsMax: number, identity: (variant: string) => string) {
     this.#limits = limits;
     this.#preemptionsMax = preemptionsMax;
+    this.#identity = identity;
+    this.#cells = Array.from({ length: limits.regions }, () => []);
   }
 
   accept(spec: SequenceSpec, step: number): void {
-    const empty = { sequence: undefined, region: null, computed: [], drawn: [], promptSeen: 0, preemptions: 0 };
-    this.alive.set(spec.id, { ...empty, spec, waitsSince: step });
+    const empty = { sequence: undefined, region: null, computed: 0, promptSeen: 0, promptRead: 0, preemptions: 0 };
+    this.alive.set(spec.id, { ...empty, drawn: [], spec, waitsSince: step });
   }
 
   forget(id: string, step: number): void {
@@ -57,8 +69,13 @@ export class PretendEngine {
   }
 
   /** Computes a plan and draws what it asks for. */
-  compute({ spans }: StepPlan, step: number): SampledToken[] {
+  compute({ copies = [], spans }: StepPlan, step: number): SampledToken[] {
     for (const witness of this.alive.values()) this.#notePreemption(witness, step);
+    for (const { from, to, cells } of copies) {
+      assert.ok(from !== to && cells <= this.#cells[from]!.length, `${cells} cells of ${from} are not there`);
+      this.#cells[to] = this.#cells[from]!.slice(0, cells);
+    }
+    this.copies += copies.length;
     const tokens = spans.reduce((sum, { count }) => sum + count, 0);
     assert.ok(tokens <= this.#limits.stepTokens, `${tokens} tokens in a step of ${this.#limits.stepTokens}`);
     assert.equal(new Set(spans.map(({ sequence }) => sequence.id)).size, spans.length, "a sequence has two spans");
@@ -66,18 +83,21 @@ export class PretendEngine {
     const sampled: SampledToken[] = [];
     for (const { sequence, count, samples } of spans) {
       const witness = this.alive.get(sequence.id)!;
-      const { spec, computed } = witness;
-      assert.ok(count > 0 && sequence.computedTokens === computed.length, `${sequence.id} has a gap in its cache`);
-      for (const token of sequence.tokens.slice(computed.length, computed.length + count)) computed.push(token);
-      assert.ok(computed.length <= this.#limits.contextLength, `${sequence.id} outgrew its region`);
+      const { spec } = witness;
+      assert.ok(count > 0 && sequence.computedTokens === witness.computed, `${sequence.id} has a gap in its cache`);
+      witness.computed += count;
+      assert.ok(witness.computed <= this.#limits.contextLength, `${sequence.id} outgrew its region`);
+      this.#cells[sequence.region!] = this.#cellsOf(sequence, witness.computed);
       assert.equal(
         samples,
-        computed.length === spec.prompt.length + witness.drawn.length,
+        witness.computed === spec.prompt.length + witness.drawn.length,
         `${sequence.id} draws wrongly`,
       );
-      witness.promptSeen = Math.max(witness.promptSeen, Math.min(computed.length, spec.prompt.length));
+      const promptSeen = Math.max(witness.promptSeen, Math.min(witness.computed, spec.prompt.length));
+      witness.promptRead += promptSeen - witness.promptSeen;
+      witness.promptSeen = promptSeen;
       if (!samples) continue;
-      const token = tokenOf(sequence.id, computed.length);
+      const token = tokenOf(sequence.id, witness.computed);
       witness.drawn.push(token);
       sampled.push({ id: sequence.id, token, logprob: null, top: [] });
     }
@@ -108,7 +128,7 @@ export class PretendEngine {
     if (witness.region === null) return;
     this.#regions.delete(witness.region);
     witness.region = null;
-    witness.computed = [];
+    witness.computed = 0;
     witness.waitsSince = step;
   }
 
@@ -130,6 +150,28 @@ export class PretendEngine {
     witness.region = region;
     this.#regions.set(region, sequence.id);
     this.#noteWait(step - witness.waitsSince);
+    this.#noteCached(witness, sequence, region);
+  }
+
+  /** What it need not compute must lie in its region, computed for its client and these bytes of its variant. */
+  #noteCached(witness: Witness, sequence: Sequence, region: number): void {
+    const { computedTokens } = sequence;
+    assert.ok(computedTokens < sequence.tokens.length, `${sequence.id} has nothing left to compute`);
+    const found = this.#cells[region]!.slice(0, computedTokens);
+    assert.deepEqual(found, this.#cellsOf(sequence, computedTokens), `${sequence.id} found what is not its own`);
+    if (sequence.preemptions === 0) assert.equal(sequence.cachedTokens, computedTokens);
+    witness.computed = computedTokens;
+    witness.promptSeen = Math.max(witness.promptSeen, Math.min(computedTokens, witness.spec.prompt.length));
+    this.cachedTokens += computedTokens;
+  }
+
+  #cellsOf({ standing, variant, tokens }: Sequence, count: number): number[] {
+    const owner = `${standing.client} ${variant === null ? "" : `${variant} ${this.#identity(variant)}`}`;
+    let cell = [...owner].reduce((before, letter) => nextCell(before, letter.charCodeAt(0)), 1);
+    return tokens.slice(0, count).map((token) => {
+      cell = nextCell(cell, token);
+      return cell;
+    });
   }
 
   #noteWait(steps: number): void {

@@ -9,6 +9,8 @@ export class PretendSlots implements Facts {
   readonly #slots: number;
   /** Steps until each is there, 0 for those that are; the one used longest ago first. */
   readonly #placed = new Map<string, number>();
+  /** How often each has come with other bytes than before. */
+  readonly #editions = new Map<string, number>();
 
   constructor(dice: Dice, slots: number) {
     this.#dice = dice;
@@ -18,6 +20,10 @@ export class PretendSlots implements Facts {
   residency(variant: string): "resident" | "loading" | "absent" {
     const steps = this.#placed.get(variant);
     return steps === undefined ? "absent" : steps > 0 ? "loading" : "resident";
+  }
+
+  identity(variant: string): string {
+    return `${this.#editions.get(variant) ?? 0}`;
   }
 
   hasRoom(_variant: string, pinned: ReadonlySet<string>): boolean {
@@ -38,6 +44,7 @@ export class PretendSlots implements Facts {
     const [victim] = [...this.#placed.keys()].filter((other) => !staying.includes(other));
     if (this.#placed.size === this.#slots) this.#placed.delete(victim!);
     this.#placed.set(variant, this.#dice.between(1, 15));
+    if (this.#dice.chance(0.3)) this.#editions.set(variant, (this.#editions.get(variant) ?? 0) + 1);
   }
 
   /** A step later: names the variants whose load failed. */

@@ -20,7 +20,8 @@ export function sequence(notation: string): SequenceSpec {
   return {
     id: id!,
     variant: variant ?? null,
-    prompt: Array.from({ length: Number(prompt) }, (_, at) => 100 + at),
+    // No two begin alike: what sequences have in common is for the tests about that.
+    prompt: Array.from({ length: Number(prompt) }, (_, at) => (at === 0 ? 1000 + numberOf(id!) : 100 + at)),
     generated: [],
     sampling: { ...defaultSampling, seed: 0 },
     maxTokens: max === undefined ? 1000 : Number(max),
@@ -28,6 +29,11 @@ export function sequence(notation: string): SequenceSpec {
     topLogprobs: null,
     standing: { client: client ?? "", priority: Number(priority ?? 0), deadlineMs: null },
   };
+}
+
+/** A number for a name, another for each. */
+function numberOf(name: string): number {
+  return [...name].reduce((sum, letter) => sum * 128 + letter.charCodeAt(0), 0);
 }
 
 /** A scheduler with these sequences in its queue. */
@@ -65,6 +71,7 @@ export function facts({ resident = [], loading = [], slots = Number.POSITIVE_INF
   return {
     residency: (variant) =>
       resident.includes(variant) ? "resident" : loading.includes(variant) ? "loading" : "absent",
+    identity: (variant) => variant,
     hasRoom: (_variant, pinned) => new Set([...pinned, ...loading]).size < slots,
   };
 }

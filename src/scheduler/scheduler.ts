@@ -1,6 +1,7 @@
 import {
   type FinishedSequence,
   Overloaded,
+  type RegionCopy,
   type SampledToken,
   Sequence,
   type SequenceSpec,
@@ -47,6 +48,8 @@ export class Scheduler {
   readonly #sequences = new Map<string, Sequence>();
   /** In the order in which they were let in. */
   readonly #running: Sequence[] = [];
+  /** Cells to be copied before the next span is computed. */
+  #copies: RegionCopy[] = [];
   #arrivals = 0;
 
   constructor(limits: SchedulerLimits) {
@@ -150,7 +153,15 @@ export class Scheduler {
       spans.push({ sequence, count, samples: count === sequence.pendingTokens });
       budget -= count;
     }
-    return { spans, wanted };
+    if (spans.length === 0) return { spans, wanted };
+    const copies = this.#copies;
+    this.#copies = [];
+    return { copies, spans, wanted };
+  }
+
+  /** Forgets what finished sequences have left in the cache, after a step of which nobody knows how far it came. */
+  forgetPrefixes(): void {
+    this.#regions.forget();
   }
 
   /** Books a computed step: tokens are appended, and sequences that end give their regions back. */
@@ -188,7 +199,7 @@ export class Scheduler {
       // Who goes before more urgent ones does so by right, and is not to be preempted by them the next moment.
       const goesByRight =
         next.isStarved || order.slice(order.indexOf(next)).some((one) => one.priority < next.priority);
-      this.#start(next, absent, goesByRight);
+      this.#start(next, absent, { facts, keepsRegion: goesByRight });
     }
   }
 
@@ -218,14 +229,32 @@ export class Scheduler {
     return victim !== undefined;
   }
 
-  #start(group: WaitingGroup, overtaken: readonly WaitingGroup[], keepsRegion: boolean): void {
+  #start(
+    group: WaitingGroup,
+    overtaken: readonly WaitingGroup[],
+    { facts, keepsRegion }: { facts: Facts; keepsRegion: boolean },
+  ): void {
     const sequence = this.#line.take(group, overtaken);
-    const region = this.#regions.take();
-    assert(region !== undefined, "a region was found");
-    sequence.region = region;
+    this.#place(sequence, facts);
     sequence.keepsRegion ||= keepsRegion;
-    if (sequence.preemptions === 0) this.#fairness.chargeInput(sequence);
+    if (sequence.preemptions === 0) {
+      sequence.cachedTokens = sequence.computedTokens;
+      this.#fairness.chargeInput(sequence);
+    }
     this.#running.push(sequence);
+  }
+
+  /** Gives a sequence a region, and what the cache holds of its tokens. */
+  #place(sequence: Sequence, facts: Facts): void {
+    const { variant, standing } = sequence;
+    // What one client has sent must not show in how soon another is answered.
+    const scope = [standing.client, variant, variant === null ? null : facts.identity(variant)];
+    const place = this.#regions.take(sequence, JSON.stringify(scope));
+    assert(place !== undefined, "a region was found");
+    const { region, cachedTokens, copiedFrom } = place;
+    if (copiedFrom !== null) this.#copies.push({ sequence, from: copiedFrom, to: region, cells: cachedTokens });
+    sequence.region = region;
+    sequence.computedTokens = cachedTokens;
   }
 
   /** Takes the region of a running sequence, which goes back to its place in line. */

@@ -37,11 +37,14 @@ export interface SimulationReport {
   readonly failed: number;
   readonly finished: number;
   readonly preemptions: number;
+  /** Tokens that sequences found in the cache when they were let in, and regions that were copied for it. */
+  readonly cachedTokens: number;
+  readonly copies: number;
   /** The most steps from a request's arrival or preemption to its next span. */
   readonly waitMost: number;
   /** Regions that could not be taken again after everything had ended. */
   readonly regionsLeaked: number;
-  /** Weighted tokens that each client had while requests came: a token read counts once however often it was computed. */
+  /** Weighted tokens that each client had while requests came: a token read counts once however often it was computed, and not if it never was. */
   readonly service: readonly number[];
   /** Mean time of a plan and of a commit. */
   readonly planMicroseconds: number;
@@ -72,6 +75,8 @@ interface Arrival {
   readonly variant?: string | null;
   /** Tokens. */
   readonly prompt?: number;
+  /** What its prompt begins with. */
+  readonly said?: readonly number[];
   readonly maxTokens?: number;
   readonly priority?: number;
   readonly deadlineMs?: number | null;
@@ -87,6 +92,8 @@ class World {
   readonly #engine: PretendEngine;
   readonly #service: number[];
   readonly #count = { submitted: 0, refused: 0, turnedOut: 0, aborted: 0, expired: 0, failed: 0, finished: 0 };
+  /** The last few requests with their answers. */
+  readonly #said: Arrival[] = [];
   #plannedMs = 0;
 
   constructor(seed: number, options: SimulationOptions) {
@@ -102,7 +109,7 @@ class World {
     };
     this.#limits = {
       regions: dice.between(1, 6),
-      contextLength: dice.between(8, 40),
+      contextLength: dice.between(8, 80),
       stepTokens: dice.chance(0.5) ? dice.between(1, 24) : 1000,
       queueMax: dice.between(0, 12),
       ...options.limits,
@@ -111,7 +118,7 @@ class World {
     this.#service = new Array<number>(options.clients ?? dice.between(1, 4)).fill(0);
     this.#scheduler = new Scheduler(this.#limits);
     this.#slots = new PretendSlots(dice, options.slots ?? dice.between(1, 4));
-    this.#engine = new PretendEngine(this.#limits, rules.preemptionsMax);
+    this.#engine = new PretendEngine(this.#limits, rules.preemptionsMax, (variant) => this.#slots.identity(variant));
   }
 
   get isOver(): boolean {
@@ -150,6 +157,8 @@ class World {
       steps: this.steps,
       ...this.#count,
       preemptions: this.#engine.preemptions,
+      cachedTokens: this.#engine.cachedTokens,
+      copies: this.#engine.copies,
       waitMost: this.#engine.waitMost,
       regionsLeaked: regions - this.#scheduler.runningCount,
       service: this.#service,
@@ -177,7 +186,9 @@ class World {
     }
     for (let i = this.#dice.between(0, 3); i > 1; i--) {
       const priority = this.#dice.chance(0.3) ? this.#dice.between(-2, 2) : 0;
-      this.#submit({ priority, deadlineMs: this.#dice.chance(0.1) ? this.steps + this.#dice.between(0, 200) : null });
+      const deadlineMs = this.#dice.chance(0.1) ? this.steps + this.#dice.between(0, 200) : null;
+      const earlier = this.#dice.chance(0.4) && this.#said.length > 0 ? this.#dice.pick(this.#said) : {};
+      this.#submit({ ...earlier, priority, deadlineMs });
     }
   }
 
@@ -205,10 +216,7 @@ class World {
     return {
       id,
       variant: fields.variant === undefined ? this.#variant() : fields.variant,
-      prompt: Array.from(
-        { length: fields.prompt ?? this.#dice.between(1, this.#limits.contextLength - 1) },
-        (_, at) => 10 + at,
-      ),
+      prompt: this.#prompt(fields),
       generated: [],
       sampling: { ...defaultSampling, seed: 0 },
       maxTokens: fields.maxTokens ?? this.#dice.between(1, 12),
@@ -216,6 +224,13 @@ class World {
       topLogprobs: null,
       standing: { client: `${client}`, priority: fields.priority ?? 0, deadlineMs: fields.deadlineMs ?? null },
     };
+  }
+
+  /** A text of its own, after what was said before or after a beginning that others have too. */
+  #prompt({ said = [], ...fields }: Arrival): number[] {
+    const length = fields.prompt ?? this.#dice.between(1, this.#limits.contextLength - 1);
+    const [shared, own] = [this.#dice.between(0, length), 1000 * this.#dice.between(1, 9)];
+    return Array.from({ length }, (_, at) => said[at] ?? (at < shared ? 10 + at : own + at));
   }
 
   #variant(): string | null {
@@ -248,12 +263,12 @@ class World {
   }
 
   #compute(plan: StepPlan): void {
-    const seenBefore = plan.spans.map(({ sequence: { id } }) => this.#engine.alive.get(id)?.promptSeen ?? 0);
+    const readBefore = plan.spans.map(({ sequence: { id } }) => this.#engine.alive.get(id)?.promptRead ?? 0);
     const sampled = this.#engine.compute(plan, this.steps);
     if (this.steps <= this.#options.steps) {
       for (const [index, { sequence, samples }] of plan.spans.entries()) {
-        const { spec, promptSeen } = this.#engine.alive.get(sequence.id)!;
-        this.#service[Number(spec.standing!.client)]! += promptSeen - seenBefore[index]! + (samples ? 2 : 0);
+        const { spec, promptRead } = this.#engine.alive.get(sequence.id)!;
+        this.#service[Number(spec.standing!.client)]! += promptRead - readBefore[index]! + (samples ? 2 : 0);
       }
     }
     const startedMs = performance.now();
@@ -264,6 +279,10 @@ class World {
   }
 
   #end(id: string, how: "turnedOut" | "aborted" | "expired" | "failed" | "finished"): void {
+    const { spec, drawn } = this.#engine.alive.get(id)!;
+    const { variant, standing } = spec;
+    this.#said.push({ variant, client: Number(standing!.client), said: [...spec.prompt, ...drawn] });
+    if (this.#said.length > 8) this.#said.shift();
     this.#engine.forget(id, this.steps);
     this.#count[how] += 1;
   }

@@ -37,6 +37,8 @@ test("the simulations meet what they are about", () => {
     failed: 250,
     refused: 3000,
     preemptions: 400,
+    cachedTokens: 10_000,
+    copies: 100,
   };
   for (const [what, count] of Object.entries(least)) {
     const seen = runs.reduce((sum, { run }) => sum + run[what as keyof typeof least], 0);
