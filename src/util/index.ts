@@ -1,6 +1,7 @@
 export * from "./assert.js";
 export * from "./bytes.js";
 export * from "./channel.js";
+export * from "./columns.js";
 export * from "./half.js";
 export * from "./record.js";
 export * from "./rng.js";
