@@ -52,7 +52,7 @@ test("a trace that is none is refused by name of the line", async () => {
       /line 3 has no time.*"noon"/,
     ],
     ["b.csv", "at_seconds,prompt_tokens\n1,2\n\n2\n", /line 4 has 1 cells, the first line names 2/],
-    ["c.csv", "at_seconds,prompt_tokens\n1,\n", /line 2 has no number of tokens in prompt_tokens: ""/],
+    ["c.csv", "at_seconds,prompt_tokens\n1,\n2,some\n", /line 3 has no number of tokens in prompt_tokens: "some"/],
     ["d.csv", "when,what\n1,2\n", /line 2 has no time: expected one of at_seconds, TIMESTAMP.* got when, what/],
     ["e.jsonl", '{"at_seconds": 1}\n{"at_seconds": \n', /line 2 is not JSON/],
     ["f.jsonl", "[1]\n", /line 1 is no JSON object/],

@@ -139,15 +139,21 @@ class TraceLine {
   }
 
   parse(format: TraceFormat): TraceRow {
-    const model = format.model === undefined ? undefined : this.#values[format.model];
-    if (model !== undefined && (typeof model !== "string" || model === ""))
+    const model = this.#value(format.model);
+    if (model !== null && typeof model !== "string")
       throw this.#invalid(`has no name of a model in ${format.model}: ${JSON.stringify(model)}`);
     return {
       atMs: this.#time(format),
-      model: model ?? null,
+      model,
       promptTokens: this.#tokens(format.promptTokens),
       outputTokens: this.#tokens(format.outputTokens),
     };
+  }
+
+  /** Null where the row does not say. */
+  #value(column: string | undefined): unknown {
+    const value = column === undefined ? undefined : this.#values[column];
+    return value === undefined || value === "" ? null : value;
   }
 
   #time({ time, unit }: TraceFormat): number {
@@ -158,10 +164,10 @@ class TraceLine {
     return unit === "seconds" ? 1000 * number : number;
   }
 
-  /** Null where the trace has no such column; a request of none counts as one of one token. */
+  /** A request of no tokens counts as one of one. */
   #tokens(column: string | undefined): number | null {
-    const value = column === undefined ? undefined : this.#values[column];
-    if (value === undefined) return null;
+    const value = this.#value(column);
+    if (value === null) return null;
     const tokens = numberOf(value);
     if (!Number.isInteger(tokens) || tokens < 0)
       throw this.#invalid(`has no number of tokens in ${column}: ${JSON.stringify(value)}`);

@@ -1,0 +1,140 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { KindredError } from "../core/index.js";
+import type { PromptSource } from "./prompts.js";
+import { interruptedCode, type RequestFailure, type RequestRecord } from "./record.js";
+import type { Target, TargetRequest } from "./target.js";
+import type { PlannedRequest } from "./workload.js";
+
+/** How a workload is replayed. */
+export interface ReplayOptions {
+  readonly target: Pick<Target, "complete">;
+  readonly prompts: PromptSource;
+  /** Requests under way at most. One whose time comes when all are taken waits, and those after it too. */
+  readonly connectionsMax: number;
+  /** A request that takes longer fails with `timeout`. */
+  readonly timeoutMs: number;
+  /** Breaks the run off: what is under way is cut, what is to come is left out. */
+  readonly signal: AbortSignal;
+  readonly onProgress?: (progress: ReplayProgress) => void;
+}
+
+/** How far a run has come. */
+export interface ReplayProgress {
+  readonly sent: number;
+  readonly ended: number;
+  readonly total: number;
+}
+
+/** What came of a run. */
+export interface Replayed {
+  /** Of all requests that went out, in order. */
+  readonly records: readonly RequestRecord[];
+  /** Requests that had to wait for a connection. */
+  readonly delayed: number;
+  /** When it began, on the clock of `performance.now()`. */
+  readonly startedMs: number;
+}
+
+/**
+ * Sends every request of a workload at its time, whether or not those before it were answered, so that a slow server gets no
+ * less to do (an open loop). It returns when the last is answered or has failed, or what there is once `signal` is aborted.
+ */
+export async function replay(workload: readonly PlannedRequest[], options: ReplayOptions): Promise<Replayed> {
+  const { prompts, connectionsMax, signal, onProgress } = options;
+  const startedMs = performance.now();
+  const clock = () => performance.now() - startedMs;
+  const records: RequestRecord[] = [];
+  const underWay = new Set<Promise<void>>();
+  let delayed = 0;
+  let freed = () => {};
+  let ended = 0;
+
+  for (const [index, planned] of workload.entries()) {
+    const prompt = prompts(planned);
+    await until(planned.atMs, clock, signal);
+    if (signal.aborted) break;
+    if (underWay.size >= connectionsMax) {
+      delayed += 1;
+      await new Promise<void>((resolve) => (freed = resolve));
+    }
+    if (signal.aborted) break;
+    const { model, client, outputTokens: maxTokens } = planned;
+    const request = { model, prompt, maxTokens, client };
+    const running = sendOne(request, options, clock).then((outcome) => {
+      records[index] = { index, model, client, plannedMs: planned.atMs, isCold: false, ...outcome };
+      underWay.delete(running);
+      ended += 1;
+      onProgress?.({ sent: index + 1, ended, total: workload.length });
+      freed();
+    });
+    underWay.add(running);
+  }
+  await Promise.all(underWay);
+  return { records, delayed, startedMs };
+}
+
+type Outcome = Omit<RequestRecord, "index" | "model" | "client" | "plannedMs" | "isCold">;
+
+async function sendOne(
+  request: TargetRequest,
+  { target, signal, timeoutMs }: ReplayOptions,
+  clock: () => number,
+): Promise<Outcome> {
+  const cut = new AbortController();
+  const interrupt = () => cut.abort();
+  signal.addEventListener("abort", interrupt, { once: true });
+  let isLate = false;
+  const timer = setTimeout(() => {
+    isLate = true;
+    cut.abort();
+  }, timeoutMs);
+
+  const sentMs = clock();
+  const gapsMs: number[] = [];
+  let firstMs: number | null = null;
+  let lastMs = sentMs;
+  let usage: { promptTokens: number; outputTokens: number } | undefined;
+  let failure: RequestFailure | null = null;
+  try {
+    for await (const event of target.complete(request, cut.signal)) {
+      const nowMs = clock();
+      if (event.type === "usage") usage = event;
+      else {
+        if (firstMs === null) firstMs = nowMs;
+        else if (event.isText) gapsMs.push(nowMs - lastMs);
+        lastMs = nowMs;
+      }
+    }
+  } catch (error) {
+    if (!(error instanceof KindredError)) throw error;
+    const { code, message } = error;
+    failure = signal.aborted
+      ? { code: interruptedCode, message: "The run was broken off" }
+      : isLate
+        ? { code: "timeout", message: `There was no whole answer within ${timeoutMs} ms` }
+        : { code, message };
+    lastMs = clock();
+  } finally {
+    clearTimeout(timer);
+    signal.removeEventListener("abort", interrupt);
+  }
+  const pieces = firstMs === null ? 0 : gapsMs.length + 1;
+  return {
+    sentMs,
+    firstMs,
+    endMs: lastMs,
+    gapsMs,
+    promptTokens: usage?.promptTokens ?? null,
+    outputTokens: usage?.outputTokens ?? pieces,
+    failure,
+  };
+}
+
+/** Timers of Node wait no longer than this. */
+const sleepMaxMs = 2 ** 31 - 1;
+
+/** Waits for a moment of the run, or until it is broken off. Timers may ring early; this does not. */
+async function until(atMs: number, clock: () => number, signal: AbortSignal): Promise<void> {
+  for (let leftMs = atMs - clock(); leftMs > 0 && !signal.aborted; leftMs = atMs - clock())
+    await sleep(Math.min(Math.ceil(leftMs), sleepMaxMs), undefined, { signal }).catch(() => {});
+}
