@@ -45,6 +45,9 @@ export interface BenchFlags extends EngineFlags {
 /** Seconds of a drawn workload, where neither time nor number was given. */
 export const durationSecondsDefault = 30;
 
+/** Requests of a run at most, where no number was given. */
+export const requestsMax = 1_000_000;
+
 const explanation = `Requests go out at their times, whether or not those before them were answered. Of them:
   TTFT        from sending to the first output; cold where the request waited for its variant to be loaded
   TPOT        time per output token after the first
@@ -112,7 +115,7 @@ export function benchFlags(command: Command): Command {
         .argParser(notation(parseLengths))
         .default([64], "64"),
     )
-    .option("--requests <count>", "end after so many", positiveInteger)
+    .option("--requests <count>", `end after so many (default: ${requestsMax})`, positiveInteger)
     .option(
       "--duration <seconds>",
       `end after so long (default: ${durationSecondsDefault}, or the whole trace)`,
@@ -126,11 +129,10 @@ export function benchFlags(command: Command): Command {
       1024,
     )
     .option("--timeout <seconds>", "a request that takes longer has failed", positiveNumber, 600)
-    .option(
-      "--slo <limits>",
-      "limits in milliseconds that good requests keep, such as ttft=500,tpot=50,e2e=5000",
-      slo,
-      {},
+    .addOption(
+      new Option("--slo <limits>", "limits in milliseconds that good requests keep, such as ttft=500,tpot=50,e2e=5000")
+        .argParser(slo)
+        .default({}, "none"),
     )
     .option("--json <file>", "write everything that was measured")
     .option("--csv <file>", "write a row a request")

@@ -23,7 +23,7 @@ import {
   tracedWorkload,
   type WorkloadStatistics,
 } from "../load/index.js";
-import { type BenchFlags, benchFlags, durationSecondsDefault } from "./bench-flags.js";
+import { type BenchFlags, benchFlags, durationSecondsDefault, requestsMax } from "./bench-flags.js";
 import { type BenchServer, startBenchServer } from "./bench-server.js";
 import { untilInterrupted } from "./interrupt.js";
 import { ProgressLine } from "./progress.js";
@@ -132,8 +132,8 @@ async function workloadOf(flags: BenchFlags, models: readonly string[]): Promise
     promptTokens,
     outputTokens,
     clients: flags.apiKey?.length ?? 1,
-    untilMs: isEndless ? 1000 * durationSecondsDefault : 1000 * (duration ?? Number.POSITIVE_INFINITY),
-    requestsMax: requests ?? Number.POSITIVE_INFINITY,
+    untilMs: 1000 * (isEndless ? durationSecondsDefault : (duration ?? Number.POSITIVE_INFINITY)),
+    requestsMax: requests ?? requestsMax,
   };
   if (flags.trace) return tracedWorkload(await readTrace(flags.trace), { ...content, speed: flags.speed ?? 1 });
   return generateWorkload({ ...content, arrivals, rate, perModel: flags.perModel === true });

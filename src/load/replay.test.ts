@@ -52,6 +52,17 @@ test("latencies are those of the stream, tokens those of the server's account", 
   assert.deepEqual([body.model, body.max_tokens, body.stream], ["roman", 5, true]);
 });
 
+test("a connection is used again once its answer has ended", async (t) => {
+  const ports = new Set<number | undefined>();
+  const workload = [planned(0), planned(150), planned(300)];
+  const { records } = await run(t, workload, (response) => {
+    ports.add(response.socket?.remotePort);
+    finish(response, 1, 1);
+  });
+  assert.equal(ports.size, 1);
+  assert.ok(records.every(({ failure }) => failure === null));
+});
+
 test("requests go out at their times though none was answered", async (t) => {
   const workload = Array.from({ length: 10 }, (_, index) => planned(20 * index));
   const { records, delayed, server } = await run(t, workload, async (response) => {

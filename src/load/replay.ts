@@ -73,6 +73,9 @@ export async function replay(workload: readonly PlannedRequest[], options: Repla
   return { records, delayed, startedMs };
 }
 
+/** Timers of Node wait no longer than this. */
+const timerMaxMs = 2 ** 31 - 1;
+
 type Outcome = Omit<RequestRecord, "index" | "model" | "client" | "plannedMs" | "isCold">;
 
 async function sendOne(
@@ -84,10 +87,13 @@ async function sendOne(
   const interrupt = () => cut.abort();
   signal.addEventListener("abort", interrupt, { once: true });
   let isLate = false;
-  const timer = setTimeout(() => {
-    isLate = true;
-    cut.abort();
-  }, timeoutMs);
+  const timer = setTimeout(
+    () => {
+      isLate = true;
+      cut.abort();
+    },
+    Math.min(timeoutMs, timerMaxMs),
+  );
 
   const sentMs = clock();
   const gapsMs: number[] = [];
@@ -130,11 +136,8 @@ async function sendOne(
   };
 }
 
-/** Timers of Node wait no longer than this. */
-const sleepMaxMs = 2 ** 31 - 1;
-
 /** Waits for a moment of the run, or until it is broken off. Timers may ring early; this does not. */
 async function until(atMs: number, clock: () => number, signal: AbortSignal): Promise<void> {
   for (let leftMs = atMs - clock(); leftMs > 0 && !signal.aborted; leftMs = atMs - clock())
-    await sleep(Math.min(Math.ceil(leftMs), sleepMaxMs), undefined, { signal }).catch(() => {});
+    await sleep(Math.min(Math.ceil(leftMs), timerMaxMs), undefined, { signal }).catch(() => {});
 }

@@ -94,10 +94,13 @@ export class Target implements Disposable {
     const response = await this.#send({ method: "POST", path, client, body: JSON.stringify(body) }, signal);
     const stream = new EventStream();
     let isEnded = false;
+    let isDone = false;
     try {
       for await (const bytes of response) {
         for (const data of stream.push(bytes)) {
-          if (data === "[DONE]") return;
+          // Read on to the end, or the connection could not be used again.
+          if (data === "[DONE]") isDone = true;
+          if (isDone) continue;
           for (const event of readChunk(parseJson(data))) {
             isEnded ||= event.type === "output" && !event.isText;
             yield event;
@@ -107,7 +110,7 @@ export class Target implements Disposable {
     } catch (cause) {
       throw failureOf(cause);
     }
-    if (!isEnded) throw new RequestFailed({ code: "incomplete_stream", message: "The answer broke off" });
+    if (!isEnded && !isDone) throw new RequestFailed({ code: "incomplete_stream", message: "The answer broke off" });
   }
 
   [Symbol.dispose](): void {
