@@ -17,9 +17,9 @@ export type Arrivals =
 
 /** `"poisson"`, `"gamma:4"`, `"bursts:2,8"`, `"ou:0.25,300"` → arrivals; undefined when it is none of these. */
 export function parseArrivals(text: string): Arrivals | undefined {
-  const [kind, list = ""] = text.split(":");
+  const [kind, list = "", ...more] = text.split(":");
   const numbers = list === "" ? [] : list.split(",").map(Number);
-  if (!numbers.every((value) => Number.isFinite(value) && value > 0)) return undefined;
+  if (!numbers.every((value) => Number.isFinite(value) && value > 0) || more.length > 0) return undefined;
   const [first, second] = numbers;
   if (kind === "poisson" && first === undefined) return { kind };
   if (kind === "gamma" && numbers.length === 1) return { kind, cv: first! };

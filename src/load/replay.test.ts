@@ -191,6 +191,8 @@ test("prompts of a file are its chats without their answers; a bad line is named
 test("a server that is not there is a typed error", async () => {
   using target = new Target({ url: "http://127.0.0.1:9/v1/", apiKeys: [] });
   await assert.rejects(target.models(never), RequestFailed);
+  for (const url of ["here", "http://", "ftp://x/v1"])
+    assert.throws(() => new Target({ url, apiKeys: [] }), RequestFailed, url);
 });
 
 test("events are found wherever the bytes are cut", () => {

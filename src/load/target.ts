@@ -53,7 +53,13 @@ export class Target implements Disposable {
   readonly #agent: HttpAgent;
   readonly #isSecure: boolean;
 
+  /** @throws {RequestFailed} when the URL is none */
   constructor(options: TargetOptions) {
+    if (!/^https?:/.test(options.url) || !URL.canParse(options.url))
+      throw new RequestFailed({
+        code: "invalid_url",
+        message: `Cannot reach ${options.url}: expected where an API begins, such as http://127.0.0.1:8000/v1`,
+      });
     this.#options = options;
     this.#base = options.url.replace(/\/+$/, "");
     this.#isSecure = this.#base.startsWith("https:");

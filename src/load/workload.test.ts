@@ -129,7 +129,17 @@ test("notations parse, and what is none of them does not", () => {
   assert.deepEqual(parseArrivals("gamma:4"), { kind: "gamma", cv: 4 });
   assert.deepEqual(parseArrivals("bursts:2,8"), { kind: "bursts", onSeconds: 2, offSeconds: 8 });
   assert.deepEqual(parseArrivals("ou:0.25,300"), { kind: "ou", spread: 0.25, memorySeconds: 300 });
-  for (const wrong of ["", "gamma", "gamma:0", "gamma:x", "bursts:2", "poisson:1", "ou:1,2,3", "weibull:1"])
+  for (const wrong of [
+    "",
+    "gamma",
+    "gamma:0",
+    "gamma:x",
+    "gamma:1:2",
+    "bursts:2",
+    "poisson:1",
+    "ou:1,2,3",
+    "weibull:1",
+  ])
     assert.equal(parseArrivals(wrong), undefined, wrong);
   assert.deepEqual(parsePopularity("zipf"), { kind: "zipf", exponent: 1 });
   assert.deepEqual(parsePopularity("zipf:1.43"), { kind: "zipf", exponent: 1.43 });
