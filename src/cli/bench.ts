@@ -44,6 +44,9 @@ async function bench(flags: BenchFlags, command: Command): Promise<void> {
   const { statistics, summary, records, delayed, models, url } = await untilInterrupted((signal) =>
     measure(flags, signal),
   );
+  console.log(`\n${printRun(summary, flags.slo)}`);
+  if (delayed > 0)
+    console.log(`\n${delayed} requests waited for one of ${flags.connections} connections: raise --connections`);
   if (flags.csv) await writeFile(flags.csv, printCsv(records));
   if (flags.picture)
     await writeFile(flags.picture, drawRuns(`${records.length} requests to ${url}`, drawn(records), flags.slo));
@@ -51,9 +54,6 @@ async function bench(flags: BenchFlags, command: Command): Promise<void> {
     const { apiKey: _, ...options } = flags;
     await writeFile(flags.json, `${JSON.stringify({ options, url, models, statistics, delayed, summary }, null, 1)}\n`);
   }
-  console.log(`\n${printRun(summary, flags.slo)}`);
-  if (delayed > 0)
-    console.log(`\n${delayed} requests waited for one of ${flags.connections} connections: raise --connections`);
 }
 
 interface Measured {
@@ -69,10 +69,7 @@ async function measure(flags: BenchFlags, signal: AbortSignal): Promise<Measured
   await using server = flags.base === undefined ? undefined : await startBenchServer(flags.base, flags);
   const url = server?.url ?? flags.url!;
   using target = new Target({ url, apiKeys: flags.apiKey ?? [], ...(flags.body ? { body: flags.body } : {}) });
-  const listed = await target.models(signal).catch((error: unknown) => {
-    signal.throwIfAborted();
-    throw error;
-  });
+  const listed = await target.models(signal);
   const models = chooseModels(flags.model, listed);
   const workload = await workloadOf(flags, models);
   const statistics = statisticsOf(workload);
@@ -145,10 +142,7 @@ async function promptSource(flags: BenchFlags, target: Target, listed: readonly 
   if (prompts) return promptsOf(prompts, endpoint, seed);
   // The base is asked how long words are, so that no variant is loaded for it.
   const asked = listed.find(({ parent }) => parent === null) ?? listed[0]!;
-  const scale = await measureText(target, asked.id, endpoint, signal).catch((error: unknown) => {
-    signal.throwIfAborted();
-    throw error;
-  });
+  const scale = await measureText(target, asked.id, endpoint, signal);
   return syntheticPrompts(scale, endpoint, seed);
 }
 

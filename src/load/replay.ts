@@ -2,7 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { KindredError } from "../core/index.js";
 import type { PromptSource } from "./prompts.js";
 import { interruptedCode, type RequestFailure, type RequestRecord } from "./record.js";
-import type { Target, TargetRequest } from "./target.js";
+import { RequestFailed, type Target, type TargetRequest } from "./target.js";
 import type { PlannedRequest } from "./workload.js";
 
 /** How a workload is replayed. */
@@ -84,16 +84,10 @@ async function sendOne(
   clock: () => number,
 ): Promise<Outcome> {
   const cut = new AbortController();
-  const interrupt = () => cut.abort();
+  const interrupt = () => cut.abort(new RequestFailed({ code: interruptedCode, message: "The run was broken off" }));
+  const late = { code: "timeout", message: `There was no whole answer within ${timeoutMs} ms` };
+  const timer = setTimeout(() => cut.abort(new RequestFailed(late)), Math.min(timeoutMs, timerMaxMs));
   signal.addEventListener("abort", interrupt, { once: true });
-  let isLate = false;
-  const timer = setTimeout(
-    () => {
-      isLate = true;
-      cut.abort();
-    },
-    Math.min(timeoutMs, timerMaxMs),
-  );
 
   const sentMs = clock();
   const gapsMs: number[] = [];
@@ -113,12 +107,7 @@ async function sendOne(
     }
   } catch (error) {
     if (!(error instanceof KindredError)) throw error;
-    const { code, message } = error;
-    failure = signal.aborted
-      ? { code: interruptedCode, message: "The run was broken off" }
-      : isLate
-        ? { code: "timeout", message: `There was no whole answer within ${timeoutMs} ms` }
-        : { code, message };
+    failure = { code: error.code, message: error.message };
     lastMs = clock();
   } finally {
     clearTimeout(timer);

@@ -66,10 +66,10 @@ export class Target implements Disposable {
     this.#agent = new (this.#isSecure ? HttpsAgent : HttpAgent)({ keepAlive: true });
   }
 
-  /** @throws {RequestFailed} when the server cannot be reached or has no such list */
+  /** @throws {RequestFailed} when the server cannot be reached or has no such list; else the reason of `signal` */
   async models(signal: AbortSignal): Promise<TargetModel[]> {
     const response = await this.#send({ method: "GET", path: "/models", client: 0 }, signal);
-    const list = parseJson(await readBody(response));
+    const list = parseJson(await readBody(response, signal));
     const models = isRecord(list) && Array.isArray(list.data) ? list.data.filter(isRecord) : [];
     const known = models.flatMap(({ id, parent }): TargetModel[] =>
       typeof id === "string"
@@ -83,7 +83,7 @@ export class Target implements Disposable {
   /**
    * Streams one completion.
    *
-   * @throws {RequestFailed} when it is refused, fails, or ends before its end
+   * @throws {RequestFailed} when it is refused, fails, or ends before its end; else the reason of `signal`
    */
   async *complete(request: TargetRequest, signal: AbortSignal): AsyncGenerator<TargetEvent> {
     const { model, prompt, maxTokens, client } = request;
@@ -114,7 +114,7 @@ export class Target implements Disposable {
         }
       }
     } catch (cause) {
-      throw failureOf(cause);
+      throw failureOf(cause, signal);
     }
     if (!isEnded && !isDone) throw new RequestFailed({ code: "incomplete_stream", message: "The answer broke off" });
   }
@@ -140,14 +140,14 @@ export class Target implements Disposable {
         sent.once("error", (error: NodeJS.ErrnoException) => {
           // A kept connection may be closed by the server as it is taken again; nothing was asked then.
           if (error.code === "ECONNRESET" && sent.reusedSocket && !isAgain) attempt(true);
-          else reject(failureOf(error));
+          else reject(failureOf(error, signal));
         });
         sent.end(body);
       };
       attempt(false);
     });
     if (response.statusCode === 200) return response;
-    throw errorOf(parseJson(await readBody(response)), response.statusCode ?? 0);
+    throw errorOf(parseJson(await readBody(response, signal)), response.statusCode ?? 0);
   }
 }
 
@@ -180,13 +180,15 @@ function errorOf(body: unknown, status: number): RequestFailed {
   return new RequestFailed({ code, message }, { status });
 }
 
-function failureOf(cause: unknown): RequestFailed {
+/** What to throw where a connection threw: the reason of `signal` if it was aborted. */
+function failureOf(cause: unknown, signal: AbortSignal): unknown {
+  if (signal.aborted) return signal.reason;
   if (cause instanceof RequestFailed) return cause;
   const { code, message } = cause as NodeJS.ErrnoException;
   return new RequestFailed({ code: code ?? "connection_failed", message }, { cause });
 }
 
-async function readBody(response: IncomingMessage): Promise<string> {
+async function readBody(response: IncomingMessage, signal: AbortSignal): Promise<string> {
   const parts: Uint8Array[] = [];
   let byteLength = 0;
   try {
@@ -196,7 +198,7 @@ async function readBody(response: IncomingMessage): Promise<string> {
       parts.push(part);
     }
   } catch (cause) {
-    throw failureOf(cause);
+    throw failureOf(cause, signal);
   }
   return Buffer.concat(parts).toString("utf8");
 }
