@@ -44,10 +44,18 @@ export async function replay(workload: readonly PlannedRequest[], options: Repla
   const startedMs = performance.now();
   const clock = () => performance.now() - startedMs;
   const records: RequestRecord[] = [];
-  const underWay = new Set<Promise<void>>();
+  const underWay = new Map<AbortController, Promise<void>>();
   let delayed = 0;
   let freed = () => {};
   let ended = 0;
+  signal.addEventListener(
+    "abort",
+    () => {
+      const reason = new RequestFailed({ code: interruptedCode, message: "The run was broken off" });
+      for (const cut of underWay.keys()) cut.abort(reason);
+    },
+    { once: true },
+  );
 
   for (const [index, planned] of workload.entries()) {
     const prompt = prompts(planned);
@@ -60,16 +68,17 @@ export async function replay(workload: readonly PlannedRequest[], options: Repla
     if (signal.aborted) break;
     const { model, client, outputTokens: maxTokens } = planned;
     const request = { model, prompt, maxTokens, client };
-    const running = sendOne(request, options, clock).then((outcome) => {
+    const cut = new AbortController();
+    const running = sendOne(request, options, clock, cut).then((outcome) => {
       records[index] = { index, model, client, plannedMs: planned.atMs, isCold: false, ...outcome };
-      underWay.delete(running);
+      underWay.delete(cut);
       ended += 1;
-      onProgress?.({ sent: index + 1, ended, total: workload.length });
+      onProgress?.({ sent: ended + underWay.size, ended, total: workload.length });
       freed();
     });
-    underWay.add(running);
+    underWay.set(cut, running);
   }
-  await Promise.all(underWay);
+  await Promise.all(underWay.values());
   return { records, delayed, startedMs };
 }
 
@@ -80,14 +89,12 @@ type Outcome = Omit<RequestRecord, "index" | "model" | "client" | "plannedMs" | 
 
 async function sendOne(
   request: TargetRequest,
-  { target, signal, timeoutMs }: ReplayOptions,
+  { target, timeoutMs }: ReplayOptions,
   clock: () => number,
+  cut: AbortController,
 ): Promise<Outcome> {
-  const cut = new AbortController();
-  const interrupt = () => cut.abort(new RequestFailed({ code: interruptedCode, message: "The run was broken off" }));
   const late = { code: "timeout", message: `There was no whole answer within ${timeoutMs} ms` };
   const timer = setTimeout(() => cut.abort(new RequestFailed(late)), Math.min(timeoutMs, timerMaxMs));
-  signal.addEventListener("abort", interrupt, { once: true });
 
   const sentMs = clock();
   const gapsMs: number[] = [];
@@ -111,7 +118,6 @@ async function sendOne(
     lastMs = clock();
   } finally {
     clearTimeout(timer);
-    signal.removeEventListener("abort", interrupt);
   }
   const pieces = firstMs === null ? 0 : gapsMs.length + 1;
   return {
