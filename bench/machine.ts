@@ -13,11 +13,12 @@ export interface Machine {
   readonly kindred: string;
   /** The checked-out commit, with a "+" when files differ from it; null outside a git checkout. */
   readonly commit: string | null;
-  readonly ggml: string;
-  readonly llamaCpp: string;
+  /** Where they take part. */
+  readonly ggml?: string;
+  readonly llamaCpp?: string;
 }
 
-export function describeMachine(versions: { ggml: string; llamaCpp: string }): Machine {
+export function describeMachine(versions: Pick<Machine, "ggml" | "llamaCpp"> = {}): Machine {
   const [first] = os.cpus();
   return {
     date: new Date().toISOString(),

@@ -2,6 +2,7 @@
 import { readFileSync } from "node:fs";
 import { Command } from "commander";
 import { KindredError } from "../core/index.js";
+import * as bench from "./bench.js";
 import * as chat from "./chat.js";
 import * as compress from "./compress.js";
 import * as demo from "./demo.js";
@@ -18,7 +19,7 @@ const manifest = JSON.parse(readFileSync(new URL("../../package.json", import.me
 const program = new Command("kindred")
   .description("Many full fine-tunes of one base language model, served from one process and one batch")
   .version(manifest.version);
-for (const command of [serve, chat, generate, compress, inspect, restore, evaluate, score, demo])
+for (const command of [serve, chat, generate, compress, inspect, restore, evaluate, score, bench, demo])
   command.register(program);
 
 try {

@@ -12,7 +12,7 @@ import {
   writeFolder,
 } from "../formats/index.js";
 import { Device } from "../ggml/index.js";
-import { sha256 } from "../util/index.js";
+import { inLanes, sha256 } from "../util/index.js";
 import type { Allocation } from "./allocation.js";
 import type { Calibration, DeltaCodec } from "./codec.js";
 import { comparable } from "./compatibility.js";
@@ -167,7 +167,10 @@ async function compressTensors(
         { tuned, calibration, compression, matrices, compress, finished, progress, threads: lanes },
         signal,
       )
-    : compressInLanes({ matrices, compress, lanes }, signal));
+    : inLanes(matrices, lanes, async (parameter) => {
+        signal.throwIfAborted();
+        await compress(parameter, signal);
+      }));
   const tensors = new Map(parameters.map(({ name }) => [name, finished.get(name)!]));
   const { distillation } = options;
   if (!distillation) return tensors;
@@ -175,25 +178,6 @@ async function compressTensors(
 }
 
 type CompressMatrix = (parameter: Parameter, signal: AbortSignal, seen?: Calibration) => Promise<DeltaTensor>;
-
-/** Matrices in any order, a few at a time. */
-async function compressInLanes(
-  work: { matrices: readonly Parameter[]; compress: CompressMatrix; lanes: number },
-  signal: AbortSignal,
-): Promise<void> {
-  const waiting = work.matrices.values();
-  const failure = new AbortController();
-  const stop = AbortSignal.any([signal, failure.signal]);
-  const lanes = Array.from({ length: work.lanes }, async () => {
-    for (const parameter of waiting) {
-      stop.throwIfAborted();
-      await work.compress(parameter, stop);
-    }
-  });
-  // All lanes have come to rest before this returns or throws: none writes to the spool any more.
-  await Promise.allSettled(lanes.map((lane) => lane.catch((error: unknown) => failure.abort(error))));
-  stop.throwIfAborted();
-}
 
 /** Matrices in the order in which the model computes them, each on the inputs that it will have. */
 async function compressInLockstep(

@@ -3,8 +3,14 @@ import type { DeltaBlob, DeltaTensor, PlanesTensor, VariantSource } from "../for
 import { fromFloat32, type Tensor, toFloat32 } from "../ggml/index.js";
 import type { DecoderState, Part } from "../model/index.js";
 import type { Placement } from "../storage/index.js";
-import { assert } from "../util/index.js";
+import { assert, inLanes } from "../util/index.js";
 import type { RegisteredVariant } from "./variants.js";
+
+/**
+ * Parameters that are read at once. What has been read is heard of between two steps, so one after the other a load would take as many
+ * steps as there are parameters while others are served.
+ */
+const loadsAtOnce = 32;
 
 /**
  * Reads a variant into the slots it was given, every blob verified on the way. Where the pools are host memory, blobs are read
@@ -20,7 +26,8 @@ export async function loadVariant(
 ): Promise<number> {
   assert(pools, "a variant is loaded into an engine without pools");
   const blobs = new BlobReader(source, pools.isHost);
-  for (const { name, kind } of parametersOf({ ...weights.config, tiedEmbeddings: !pools.layout.ownHeads })) {
+  const parameters = parametersOf({ ...weights.config, tiedEmbeddings: !pools.layout.ownHeads });
+  await inLanes(parameters, loadsAtOnce, async ({ name, kind }) => {
     // A head that is the embedding has its extra rows in both pools, and no other parts of its own.
     const isTiedHead = name === ownHeadName && !source.tensors.has(name);
     const tensor = source.tensors.get(isTiedHead ? embeddingName : name);
@@ -28,7 +35,7 @@ export async function loadVariant(
     if (kind === "vector") {
       const values = await vectorOf(tensor, blobs, weights.get(name));
       pools.vector(name).write(values, (1 + placement.index) * values.byteLength);
-      continue;
+      return;
     }
     assert(tensor.kind !== "absolute", `matrix ${name} has absolute values`);
     for (const [classId, slot] of placement.slots) {
@@ -38,11 +45,11 @@ export async function loadVariant(
       if (tensor.kind === "planes" && matrices.has(name)) await loadPart(part, slot, slotClass, tensor, blobs);
       else clearPart(part, slot);
     }
-    if (!tensor.extraRows) continue;
+    if (!tensor.extraRows) return;
     const pool = pools.extraRows(name);
     assert(pool, `there is no pool for the extra rows of ${name}`);
     await loadExtraRows(pool, placement.index, tensor.extraRows.blob, tensor.dtype, blobs);
-  }
+  });
   return blobs.bytesRead;
 }
 

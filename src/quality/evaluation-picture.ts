@@ -1,5 +1,4 @@
-// An evaluation as a picture of two panels. Colours tell candidates apart, shapes the sets; all are of middling lightness, so that
-// one picture is readable on white and on black.
+// An evaluation as a picture of two panels. Colours tell candidates apart, shapes the sets.
 //
 //   ┌ KL ──────────────────┐              ┌ error ───────────────┐
 //   │ ● ─ ─ ─ ─ ─ ─ ─ ─ ─ ─│─ sign, 1     │ ▔▔▔▔╲___╱▔▔▔▔▔▔▔▔▔▔▔▔│─ sign, 1
@@ -7,9 +6,22 @@
 //   │     ◆  ● ─ ─ ─ ─ ─ ─ │─ sign, 2     │ ____________________ │─ sign, 2
 //   └──────────────── bytes┘              └───────────────── layer┘
 
+import {
+  axes,
+  colours,
+  curve,
+  element,
+  ink,
+  line,
+  linearScale,
+  logScale,
+  picture,
+  type Scale,
+  spread,
+  text,
+} from "../picture/index.js";
 import { formatBytes } from "../util/index.js";
 import type { CandidateResult, Evaluation } from "./evaluation.js";
-import { element, escapeText, linearScale, logScale, type Scale, spread, text } from "./svg.js";
 
 const width = 1180;
 const height = 470;
@@ -17,25 +29,10 @@ const top = 64;
 const bottom = 410;
 const labelGap = 15;
 /** Pixels from the left edge: where each panel's axes begin and end. Names stand to the right of them. */
-const left = { from: 64, to: 400 };
-const right = { from: 690, to: 1000 };
+const left = { from: 64, to: 400, bottom };
+const right = { from: 690, to: 1000, bottom };
 /** Characters of a name that have room beside a panel. */
 const nameMax = 20;
-const ink = "#7d7d7d";
-const colours = [
-  "#d1495b",
-  "#2f86d6",
-  "#2e9e5b",
-  "#b8860b",
-  "#a65fd0",
-  "#1a9ba1",
-  "#e07b39",
-  "#6c6fe0",
-  "#7a9a01",
-  "#c94f9b",
-  "#8c6d5a",
-  "#5f7f8f",
-];
 const shapes = [circle, diamond, square, triangle];
 /** What is drawn for a divergence of zero, which a logarithm has no place for. */
 const klMin = 1e-6;
@@ -49,12 +46,7 @@ export function drawEvaluation(evaluation: Evaluation): string {
   const [base, ...deltas] = evaluation.candidates;
   const drawn = deltas.map((candidate, index) => ({ ...candidate, colour: colours[index % colours.length]! }));
   const content = [fidelityPanel(evaluation, base!, drawn), errorPanel(drawn)].join("\n");
-  const style = `text{font:12px system-ui,-apple-system,"Segoe UI",Roboto,sans-serif;fill:${ink}}.t{font-size:14px;font-weight:600}`;
-  return `${element(
-    "svg",
-    { xmlns: "http://www.w3.org/2000/svg", viewBox: `0 0 ${width} ${height}`, role: "img" },
-    `\n<title>${escapeText(evaluation.tuned.name)} as deltas</title>\n<style>${style}</style>\n${content}\n`,
-  )}\n`;
+  return picture({ width, height }, `${evaluation.tuned.name} as deltas`, content);
 }
 
 /** Bytes against mean divergence, both logarithmic; the base as a broken line for each set. */
@@ -124,33 +116,16 @@ function errorPanel(drawn: readonly Drawn[]): string {
   const places = spread(ends, labelGap, { from: top, to: bottom });
   for (const [index, candidate] of drawn.entries()) {
     const { layers, colour } = candidate;
-    const points = layers.map(
-      ({ relativeError }, layer) => `${at(layer).toFixed(1)},${y.at(relativeError).toFixed(1)}`,
+    parts.push(
+      curve(
+        layers.map(({ relativeError }, layer) => [at(layer), y.at(relativeError)]),
+        colour,
+      ),
     );
-    parts.push(element("polyline", { points: points.join(" "), fill: "none", stroke: colour, "stroke-width": 1.8 }));
     parts.push(leader(at(layers.length - 1), ends[index]!, right.to, places[index]!, colour));
     parts.push(label(right.to + 30, places[index]!, candidate, ""));
   }
   return parts.join("\n");
-}
-
-interface Axes {
-  readonly x: Scale;
-  readonly y: Scale;
-  readonly xLabel: (value: number) => string;
-  readonly yLabel: (value: number) => string;
-}
-
-function axes({ from, to }: typeof left, { x, y, xLabel, yLabel }: Axes): string[] {
-  const rows = y.ticks.flatMap((tick) => [
-    element("path", { d: `M${from} ${y.at(tick).toFixed(1)}H${to}`, stroke: ink, "stroke-opacity": "0.25" }),
-    text(from - 8, y.at(tick) + 4, yLabel(tick), { "text-anchor": "end" }),
-  ]);
-  const columns = x.ticks.flatMap((tick) => [
-    line(x.at(tick), bottom, x.at(tick), bottom + 5, ink),
-    text(x.at(tick), bottom + 19, xLabel(tick), { "text-anchor": "middle" }),
-  ]);
-  return [...rows, line(from, bottom, to, bottom, ink), ...columns];
 }
 
 /** Of round numbers: `1 MB` and `0.001`, where what is not round would show its digits. */
@@ -174,10 +149,6 @@ function leader(x: number, y: number, edge: number, labelY: number, colour: stri
 function label(x: number, y: number, { name, colour }: Drawn, more: string): string {
   const short = name.length > nameMax ? `${name.slice(0, nameMax - 1)}…` : name;
   return text(x, y + 4, `${short}${more}`, { style: `fill:${colour}` });
-}
-
-function line(x1: number, y1: number, x2: number, y2: number, stroke: string, dashes = "none"): string {
-  return element("line", { x1, y1, x2, y2, stroke, "stroke-dasharray": dashes });
 }
 
 function circle(cx: number, cy: number, fill: string): string {

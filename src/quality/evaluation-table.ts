@@ -1,4 +1,4 @@
-import { formatBytes } from "../util/index.js";
+import { formatBytes, printColumns } from "../util/index.js";
 import type { CandidateResult, Evaluation } from "./evaluation.js";
 
 const head = [
@@ -68,13 +68,4 @@ export function share(value: number): string {
 function points(share: number): string {
   const text = (100 * share).toFixed(1);
   return share > 0 && text !== "0.0" ? `+${text}` : text;
-}
-
-/** The first column reads from the left, numbers from the right. */
-function printColumns(rows: readonly (readonly string[])[]): string {
-  const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));
-  const print = (row: readonly string[]) =>
-    row.map((cell, column) => (column === 0 ? cell.padEnd(widths[0]!) : cell.padStart(widths[column]!))).join("  ");
-  const [first, ...others] = rows.map((row) => print(row).trimEnd());
-  return [first, "─".repeat(widths.reduce((sum, width) => sum + width + 2, -2)), ...others].join("\n");
 }
