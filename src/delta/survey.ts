@@ -58,7 +58,7 @@ const tokensMax = 2048;
 /** What is left out is missed on every input alike and adds up over layers; errors of codes are of either sign. Measured: decision 8. */
 const leftOutFactor = 6;
 /** Part of the work that is measuring sensitivities, roughly. */
-const sensitivityShare = 0.3;
+const sensitivityShare = 0.6;
 
 /**
  * Finds for every matrix what each form of it would cost and lose: rows of it are encoded in each, errors are weighted with the inputs'
