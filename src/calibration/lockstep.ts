@@ -2,6 +2,7 @@ import { embeddingName, headName } from "../core/index.js";
 import type { Checkpoint } from "../formats/index.js";
 import { Arena, type Device, GraphMemory } from "../ggml/index.js";
 import { readValues } from "../model/index.js";
+import { inLanes } from "../util/index.js";
 import { type CalibrationSequence, packChunks } from "./chunks.js";
 import { LayerWeights, type Stage, stages } from "./layer.js";
 import { type InputStatistics, momentOf, StageStatistics } from "./statistics.js";
@@ -78,13 +79,11 @@ export class Lockstep implements Disposable {
         using seen = new StageStatistics(this.#context, { tuned, student }, stage.addsToStream);
         const { moment } = seen;
         // Matrices of a stage do not wait for each other. All have come to rest before what they write to is given back.
-        const compressed = await Promise.allSettled(
-          namesOf(layer, stage).map(async (name) => {
-            const drift = seen.driftOf(tunedWeights.get(name));
-            studentWeights.write(name, await compress(name, { moment, drift }));
-          }),
-        );
-        for (const outcome of compressed) if (outcome.status === "rejected") throw outcome.reason;
+        const names = namesOf(layer, stage);
+        await inLanes(names, names.length, async (name) => {
+          const drift = seen.driftOf(tunedWeights.get(name));
+          studentWeights.write(name, await compress(name, { moment, drift }));
+        });
         tuned.leave(stage);
         student.leave(stage);
       }

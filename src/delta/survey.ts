@@ -4,7 +4,7 @@ import { measureSensitivity, type Sensitivity, type WeightedSample } from "../di
 import type { Checkpoint } from "../formats/index.js";
 import { Device } from "../ggml/index.js";
 import { readValues } from "../model/index.js";
-import { assert } from "../util/index.js";
+import { assert, inLanes } from "../util/index.js";
 import type { DeltaCodec } from "./codec.js";
 import { createCodec } from "./codecs.js";
 import { comparable, namingTensor } from "./compatibility.js";
@@ -93,11 +93,7 @@ export async function surveyForms(given: SurveyOptions): Promise<Survey> {
   const headMoment = await lockstep.survey(
     signal,
     (layer) => onProgress?.(sensitivityShare + ((1 - sensitivityShare) * (layer + 1)) / layers),
-    async (names, moment) => {
-      // All have come to rest before anything they use is given back.
-      const looks = await Promise.allSettled(names.map((name) => look(name, moment)));
-      for (const outcome of looks) if (outcome.status === "rejected") throw outcome.reason;
-    },
+    (names, moment) => inLanes(names, names.length, (name) => look(name, moment)),
   );
   await look(headName(tuned.config), headMoment);
   if (!tiedEmbeddings) await look(embeddingName);

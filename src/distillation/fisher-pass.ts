@@ -75,8 +75,8 @@ export class FisherPass {
 
   /** Draws words from what the last layer gives, and begins the way back. */
   turn(): void {
-    const { hiddenSize } = this.#place.constants.config;
     const { config } = this.#place.constants;
+    const { hiddenSize } = config;
     const sums = new Float64Array(config.vocabSize);
     this.#outputs.set(headName(config), sums);
     for (const [index, { batch, weights, states, gradient }] of this.#travellers.entries()) {
