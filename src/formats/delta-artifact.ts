@@ -102,7 +102,7 @@ export class DeltaArtifact implements VariantSource {
       throw new InvalidFile(this.#source.path, `the bytes of ${blob.name} do not match their checksum`, { details });
     if (!blob.code) return;
     try {
-      await decodePlaneCode(blob.code, stored, into);
+      decodePlaneCode(blob.code, stored, into);
     } catch (cause) {
       if (!(cause instanceof CorruptCode)) throw cause;
       throw new InvalidFile(this.#source.path, `${blob.name} is not what it should be`, { details, cause });
