@@ -16,10 +16,10 @@ import { type Facts, Scheduler } from "../scheduler/index.js";
 import { Residency } from "../storage/index.js";
 import type { ResidentVariant } from "./batch.js";
 import { largestStep } from "./largest-step.js";
+import { Loader } from "./loader.js";
 import type { EngineInfo, EngineOptions, FromEngine } from "./messages.js";
 import { capacityOf, poolLayout } from "./pool-layout.js";
 import { Stepper } from "./stepper.js";
-import { loadVariant } from "./variant-load.js";
 import { openVariants, type RegisteredVariant } from "./variants.js";
 
 /** What an engine does where its starter did not choose. */
@@ -51,6 +51,8 @@ export class Engine implements Disposable {
   readonly #stepper: Stepper;
   readonly #scheduler: Scheduler;
   readonly #residency: Residency;
+  /** None where there are no variants. */
+  readonly #loader: Loader | undefined;
   readonly #variants: ReadonlyMap<string, RegisteredVariant>;
   readonly #loading = new Set<string>();
   /** How often each variant was loaded. */
@@ -144,6 +146,7 @@ export class Engine implements Disposable {
       queueMax: options.queueMax,
     });
     this.#residency = new Residency(capacityOf(state.pools?.layout));
+    this.#loader = state.pools && new Loader(parts.device);
   }
 
   /** Queues a sequence; its tokens come through `emit`, or one `failed` message that says why not. */
@@ -181,7 +184,7 @@ export class Engine implements Disposable {
         continue;
       }
       this.#step(plan);
-      await nextTurn(); // messages and finished reads get their turn between steps
+      await nextTurn(); // messages and the loader's get their turn between steps
     }
   }
 
@@ -192,8 +195,8 @@ export class Engine implements Disposable {
 
   [Symbol.dispose](): void {
     this.stop();
+    this.#device[Symbol.dispose](); // the loader with it, which reads the variants' files
     for (const { source } of this.#variants.values()) void source[Symbol.asyncDispose]();
-    this.#device[Symbol.dispose]();
   }
 
   /** A step that fails takes its sequences with it and nobody else. */
@@ -228,11 +231,12 @@ export class Engine implements Disposable {
     const variant = this.#variants.get(name)!;
     const isPinned = (other: string) => spared.has(other) || this.#loading.has(other);
     const placement = this.#residency.place(name, variant.needs, isPinned);
-    if (!placement) return;
+    if (!placement || !this.#loader) return;
     this.#loading.add(name);
     this.#loads.set(name, (this.#loads.get(name) ?? 0) + 1);
     const startedMs = performance.now();
-    loadVariant(variant, placement, this.#state)
+    this.#loader
+      .load(variant, placement, this.#state)
       .then(
         (bytes) => {
           this.#emit({ type: "variantLoaded", variant: name, bytes, tookMs: performance.now() - startedMs });
