@@ -31,6 +31,7 @@ export interface Library {
   readonly folder: string;
   readonly base: BaseFunctions;
   readonly registry: RegistryFunctions;
+  readonly version: string;
 }
 
 let opened: Library | undefined;
@@ -61,7 +62,7 @@ export function openLibrary(kind: DeviceKind): Library {
   log.stop();
   if (registry.deviceCount() === 0)
     throw new NativeError(`No ggml backend in ${folder} runs on this machine: ${log.text()}`);
-  opened = { folder, base, registry };
+  opened = { folder, base, registry, version: base.version() };
   return opened;
 }
 
