@@ -14,6 +14,7 @@ import { Device, loadKernels } from "../ggml/index.js";
 import { type DecoderState, DeltaPools, KvCache, Weights } from "../model/index.js";
 import { type Facts, Scheduler } from "../scheduler/index.js";
 import { Residency } from "../storage/index.js";
+import { assert } from "../util/index.js";
 import type { ResidentVariant } from "./batch.js";
 import { largestStep } from "./largest-step.js";
 import { Loader } from "./loader.js";
@@ -34,6 +35,9 @@ export const defaultEngineOptions: Omit<EngineOptions, "base" | "variants"> = {
   stepTokens: 512,
   queueMax: 256,
 };
+
+/** Loads under way at once: one is done after the other, so what is wanted then is asked again before more are begun. */
+const loadsMax = 4;
 
 /** The longest that a timer of Node can wait. */
 const timerMaxMs = 2 ** 31 - 1;
@@ -228,10 +232,12 @@ export class Engine implements Disposable {
 
   /** Begins to load a variant if there is room for it now; the plan asks again as long as it is wanted. */
   #load({ variant: name, spared }: WantedVariant): void {
+    if (this.#loading.size >= loadsMax) return;
     const variant = this.#variants.get(name)!;
     const isPinned = (other: string) => spared.has(other) || this.#loading.has(other);
     const placement = this.#residency.place(name, variant.needs, isPinned);
-    if (!placement || !this.#loader) return;
+    if (!placement) return;
+    assert(this.#loader, "a variant is wanted, but none was registered");
     this.#loading.add(name);
     this.#loads.set(name, (this.#loads.get(name) ?? 0) + 1);
     const startedMs = performance.now();

@@ -40,7 +40,7 @@ export class Loader implements Disposable {
    * @returns bytes of its blobs
    * @throws {KindredError} with the code and the sentence of what kept it from being read; the slots' contents are undefined then
    */
-  load(
+  async load(
     variant: Pick<RegisteredVariant, "source" | "classes">,
     placement: Placement,
     state: DecoderState,

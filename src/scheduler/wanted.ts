@@ -6,7 +6,8 @@ import type { WaitingGroup } from "./waiting-line.js";
 const wantedMax = 4;
 
 /**
- * What to load for those who wait, the next first, without dropping what runs or what an earlier one waits for.
+ * What to load for those who wait, the next first, whether or not there is a region for them yet. None of it costs another its place
+ * for whom somebody runs or waits; but one that starves takes the place of those behind it in line, if nobody of theirs runs.
  *
  * @param order the waiting line
  * @param running the variants of running sequences
@@ -17,13 +18,16 @@ export function wantedVariants(
   facts: Facts,
 ): WantedVariant[] {
   const wanted: WantedVariant[] = [];
-  const spared = new Set(running);
+  const before = new Set(running);
+  const inUse = new Set(running);
+  for (const { variant } of order) if (variant !== null) inUse.add(variant);
   for (const group of order) {
     const { variant } = group;
-    if (variant === null || spared.has(variant)) continue;
-    if (residencyOf(group, facts) === "absent") wanted.push({ variant, spared: new Set(spared) });
+    if (variant === null || before.has(variant)) continue;
+    if (residencyOf(group, facts) === "absent")
+      wanted.push({ variant, spared: group.isStarved ? new Set(before) : inUse });
     if (wanted.length === wantedMax) break;
-    spared.add(variant);
+    before.add(variant);
   }
   return wanted;
 }
