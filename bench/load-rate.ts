@@ -12,6 +12,7 @@ import { inLanes } from "../src/util/index.js";
 import { greedySpec } from "./contender.js";
 import { depthPrompts } from "./measures.js";
 import { median } from "./race.js";
+import type { SharedThreads } from "./shared-threads.js";
 
 const sequences = 8;
 const stepsAlone = 12;
@@ -26,7 +27,7 @@ export interface LoadRateOptions {
   readonly dtype: BaseDType;
   /** A delta artifact or a PEFT adapter. */
   readonly variant: string;
-  readonly threads: number;
+  readonly threads: Pick<SharedThreads, "count" | "attachDevice">;
   readonly rounds: number;
 }
 
@@ -55,7 +56,8 @@ export interface LoadRate {
 export async function measureLoadRate(options: LoadRateOptions): Promise<LoadRate> {
   await using checkpoint = await openCheckpoint(options.base);
   const { kernels } = await loadKernels({ sources: "native" });
-  using device = Device.open({ kind: "cpu", threads: options.threads, kernels });
+  using device = Device.open({ kind: "cpu", threads: options.threads.count, kernels });
+  options.threads.attachDevice(device);
   const { config } = checkpoint;
   const weights = await Weights.load(device, checkpoint, { dtype: options.dtype });
   const { variants, refused } = await openVariants([{ name: "loaded", path: options.variant }], checkpoint);

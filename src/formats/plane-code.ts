@@ -145,14 +145,14 @@ function countBytes(bytes: Uint8Array, contexts: Uint8Array): readonly Uint32Arr
   return counts;
 }
 
-/** The form of each context that takes the fewest bits, its distribution included. */
+/** The form of each context that takes the fewest bits, its distribution included; one where less than {@link CODE_SAVING_MIN} is saved stays raw. */
 function chooseForms(counts: readonly Uint32Array[]): readonly Form[] {
   const chosen: Form[] = [];
   let codes: Uint32Array | undefined;
   let before: Uint32Array | undefined;
   for (const [context, own] of counts.entries()) {
     const bits: Record<Form, number> = {
-      raw: 8 * own.reduce((sum, count) => sum + count, 0),
+      raw: 8 * own.reduce((sum, count) => sum + count, 0) * (1 - CODE_SAVING_MIN),
       own: costOf(own),
       codes: codes ? addedBits(codes, own) : Number.POSITIVE_INFINITY,
       before: before ? addedBits(before, own) : Number.POSITIVE_INFINITY,
