@@ -1,7 +1,7 @@
 import type { StoredBlob } from "../formats/index.js";
 
-/** What blobs of up to this many bytes in all are read as one. */
-const rangeBytesMax = 1 << 20;
+/** Blobs of up to this many bytes in all are read as one. */
+export const rangeBytesMax = 1 << 20;
 /** Between neighbours, which are filled up to whole lines of a cache. */
 const gapBytesMax = 64;
 

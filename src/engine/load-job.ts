@@ -1,6 +1,6 @@
 import { OpenFileSource, type StoredBlob, unpackBlob } from "../formats/index.js";
 import { ByteBudget, inLanes } from "../util/index.js";
-import { blobRanges } from "./blob-ranges.js";
+import { blobRanges, rangeBytesMax } from "./blob-ranges.js";
 import type { LoadJob, PostedPiece } from "./loader-messages.js";
 import { type BlobForm, formed } from "./piece-content.js";
 
@@ -15,10 +15,11 @@ export type WritePiece = (piece: PostedPiece, index: number, fill: (into: Uint8A
 /**
  * Does a load: reads stretches of the file, some ahead of those whose blobs are verified, turned into what pools hold, and written.
  *
+ * @param buffers for stretches, to be used again in the next load; as many as are needed are added
  * @returns bytes of the blobs
  * @throws {InvalidFile} what was wrong first; all reads have ended then
  */
-export async function runLoad({ file, pieces }: LoadJob, write: WritePiece): Promise<number> {
+export async function runLoad({ file, pieces }: LoadJob, write: WritePiece, buffers: Uint8Array[]): Promise<number> {
   const source = new OpenFileSource(file);
   const budget = new ByteBudget(bufferBytesMax);
   const ofBlobs: { blob: StoredBlob; form: BlobForm; piece: PostedPiece; index: number }[] = [];
@@ -30,13 +31,16 @@ export async function runLoad({ file, pieces }: LoadJob, write: WritePiece): Pro
   let bytesRead = 0;
   await inLanes(blobRanges(ofBlobs), readsAtOnce, async ({ offset, byteLength, items }) => {
     using _ = await budget.take(byteLength);
-    const bytes = new Uint8Array(byteLength);
+    const buffer =
+      byteLength > rangeBytesMax ? new Uint8Array(byteLength) : (buffers.pop() ?? new Uint8Array(rangeBytesMax));
+    const bytes = buffer.subarray(0, byteLength);
     await source.read(offset, bytes);
     for (const { blob, form, piece, index } of items) {
       const stored = bytes.subarray(blob.offset - offset, blob.offset - offset + blob.storedBytes);
       await write(piece, index, (into) => fillWithBlob(into, file.path, blob, form, stored));
       bytesRead += blob.byteLength;
     }
+    if (buffer.length === rangeBytesMax) buffers.push(buffer);
   });
   return bytesRead;
 }

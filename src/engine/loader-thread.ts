@@ -4,7 +4,7 @@ import { parentPort, workerData } from "node:worker_threads";
 import { errorToData, NativeError } from "../core/index.js";
 import { openHostRange } from "../ggml/index.js";
 import { assert, Gate } from "../util/index.js";
-import { runLoad } from "./load-job.js";
+import { runLoad, type WritePiece } from "./load-job.js";
 import type { FromLoaderThread, LoaderThreadData, LoadJob, PostedPiece, ToLoaderThread } from "./loader-messages.js";
 
 /** What the engine is handed at a time: as much of it as it has reads under way may come between two steps. */
@@ -15,6 +15,7 @@ const engine = parentPort;
 const gate = new Gate((workerData as LoaderThreadData).gate);
 /** For each message of bytes that the engine has not written yet, in order. */
 const unwritten: (() => void)[] = [];
+const buffers: Uint8Array[] = [];
 let lastLoad = Promise.resolve();
 
 engine.on("message", (message: ToLoaderThread) => {
@@ -24,9 +25,9 @@ engine.on("message", (message: ToLoaderThread) => {
 
 async function load(job: LoadJob): Promise<void> {
   try {
-    const bytes = await runLoad(job, ({ range, byteLength }, index, fill) =>
-      range ? writeHere(range, fill) : handOver(job.id, index, byteLength, fill),
-    );
+    const write: WritePiece = ({ range, byteLength }, index, fill) =>
+      range ? writeHere(range, fill) : handOver(job.id, index, byteLength, fill);
+    const bytes = await runLoad(job, write, buffers);
     post({ type: "loaded", id: job.id, bytes });
   } catch (error) {
     post({ type: "failed", id: job.id, error: errorToData(error) });
