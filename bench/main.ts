@@ -7,7 +7,6 @@ import { type Limits, measureLimits } from "./limits.js";
 import { duel } from "./llama-duel.js";
 import { openLlama } from "./llama-library.js";
 import type { PeerForm } from "./llama-peer.js";
-import { measureLoadRate } from "./load-rate.js";
 import { describeMachine } from "./machine.js";
 import type { Outcome } from "./race.js";
 import { SharedThreads } from "./shared-threads.js";
@@ -75,13 +74,6 @@ if (flags.base && flags.tuned) {
       `  a variant is ${formatBytes(artifactBytes)} on disk, ${formatBytes(bytesPerVariant)} in its slots, loaded in ${loadMs.toFixed(0)} ms\n`,
     );
     results.push({ kind: "variants", form: "q8_0", limits, ...outcome });
-    if (kernels !== "auto") continue;
-    const loads = await measureLoadRate({ base, variant: outcome.artifact, dtype: "q8_0", threads, rounds });
-    console.log(
-      `  a load takes ${loads.loadMs.toFixed(0)} ms in its own thread, ${loads.readShare.toFixed(2)} of it what a plain parallel read takes; ` +
-        `${loads.busyLoadMs.toFixed(0)} ms beside steps, which take ${loads.stepRatio.toFixed(2)} times as long meanwhile\n`,
-    );
-    results.push({ kind: "load", ...loads });
   }
 }
 

@@ -30,8 +30,6 @@ export interface VariantOutcome extends Outcome {
   /** What the variants' products were computed with. */
   readonly kernels: string;
   readonly variants: number;
-  /** Where the fine-tune's artifact is. */
-  readonly artifact: string;
   readonly artifactBytes: number;
   /** Device memory. */
   readonly bytesPerVariant: number;
@@ -70,7 +68,6 @@ export async function compareVariants(options: VariantOptions, kernels: string):
     ...outcome,
     kernels: many.kernels,
     variants: variantCount,
-    artifact,
     artifactBytes: many.loads[0]!.bytes,
     bytesPerVariant: many.bytesPerVariant,
     loadMs: median(many.loads.map(({ tookMs }) => tookMs)),
