@@ -30,8 +30,6 @@ struct quantized_row {
   struct quantized_block blocks[];
 };
 
-#define ALWAYS_INLINE static inline __attribute__((always_inline))
-
 ALWAYS_INLINE size_t quantized_row_bytes(int64_t blocks) {
   return sizeof(struct quantized_row) + (size_t)blocks * sizeof(struct quantized_block);
 }

@@ -9,9 +9,6 @@ struct sign_block {
   uint8_t signs[16];  // bit i % 8 of byte i / 8 is 1 where weight i is +scale
 };
 
-// Every half float as a float, by its bits: a load costs less than a conversion among vectors. Filled by `kindred_kernels`.
-extern float kindred_halves[1 << 16];
-
 // Outputs computed side by side, and rows of one slot that are taken together: as many as stay in the first cache.
 enum { tile_outputs = 4, shared_rows_max = 16 };
 

@@ -8,4 +8,5 @@ export { type KernelOptions, type Kernels, type LoadedKernels, loadKernels } fro
 export { type DeviceKind, isInstalled } from "./library.js";
 export { addPoolProduct, type PoolProduct } from "./pool-product.js";
 export { fromFloat32, toFloat32 } from "./quantize.js";
+export { attendByRow, attendsByRow, type RowAttention } from "./row-attention.js";
 export { type ShapeLike, Tensor } from "./tensor.js";

@@ -335,6 +335,8 @@ export interface KernelFunctions {
   readonly quantize: Pointer;
   /** Custom operation in place: the product of sign planes with such activations, added. Its data is the first row. */
   readonly addSigns: Pointer;
+  /** Custom operation: attention of rows over the cells of their own sequences. Its data is the window, 0 for none. */
+  readonly attend: Pointer;
   /** Bytes of so many quantised rows. */
   quantizedBytes(inputs: number, rows: number): number;
   /** Of a tensor, as the kernels see it. */
@@ -358,6 +360,7 @@ export function bindKernels(file: string): {
     bind: (name) => ({
       quantize: lib.symbol(`kindred_quantize_${name}`),
       addSigns: lib.symbol(`kindred_signs_${name}`),
+      attend: lib.symbol(`kindred_attend_${name}`),
       quantizedBytes: lib.func("kindred_quantized_bytes", "size_t", ["int64_t", "int64_t"]),
       tensorBytes: lib.func("kindred_tensor_bytes", "size_t", []),
     }),

@@ -1,5 +1,5 @@
 import { embeddingName, headName, type ModelConfig, ownHeadName, rowBytes } from "../core/index.js";
-import type { Graph, Tensor } from "../ggml/index.js";
+import { attendByRow, type Graph, type Tensor } from "../ggml/index.js";
 import type { DeltaPools } from "./delta-pools.js";
 import type { KvCache } from "./kv-cache.js";
 import { type Linear, linear, partRows, perRow, type VariantRows, type Vector } from "./linear.js";
@@ -19,6 +19,14 @@ export interface AttentionGroup {
   readonly mask: Tensor;
 }
 
+/** All rows of a step by the groups in which they attend. */
+export interface GroupedAttention {
+  /** In the order of `order`. */
+  readonly groups: readonly AttentionGroup[];
+  /** Batch rows in the groups' order `[≥ n]`, and each batch row's place in it `[n]`; i32. Undefined when both are the identity. */
+  readonly order: { readonly gather: Tensor; readonly scatter: Tensor } | undefined;
+}
+
 /** Everything a step brings to the graph. `n` counts the rows of the batch, `m` those whose logits are wanted. */
 export interface StepInputs {
   /** `[n]` i32; for tokens beyond the base's vocabulary, 0. */
@@ -27,10 +35,8 @@ export interface StepInputs {
   readonly positions: Tensor;
   /** Where each row's keys and values go: `[n]` i64. */
   readonly cells: Tensor;
-  /** In the order of `attentionOrder`. */
-  readonly groups: readonly AttentionGroup[];
-  /** Batch rows in the groups' order `[≥ n]`, and each batch row's place in it `[n]`; i32. Undefined when both are the identity. */
-  readonly attentionOrder: { readonly gather: Tensor; readonly scatter: Tensor } | undefined;
+  /** Which rows attend together; undefined where the device attends row by row. */
+  readonly attention: GroupedAttention | undefined;
   readonly variants: VariantRows;
   /** Of each run, the rows `slot * vocabulary + token` of its embedding pools: `[run.rows]` i32. */
   readonly embeddingRows: readonly Tensor[];
@@ -89,7 +95,16 @@ export function decode(g: Graph, state: DecoderState, step: StepInputs): StepOut
     k = g.rope(k, step.positions, rope); // [headDim, kvHeads, n]
     g.expand(g.setRows(cache.keys(index), g.reshape(k, [headDim * kvHeads, rows]), step.cells));
     g.expand(g.setRows(cache.values(index), v, step.cells));
-    let a = attention(g, config, cache, index, g.reshape(q, [headDim * heads, rows]), step);
+    let a = step.attention
+      ? attendInGroups(g, config, cache, index, g.reshape(q, [headDim * heads, rows]), step.attention)
+      : attendByRow(g, {
+          q,
+          keys: byHead(g, config, cache.keys(index)),
+          values: byHead(g, config, cache.values(index)),
+          positions: step.positions,
+          cells: step.cells,
+          window: config.slidingWindow ?? undefined,
+        }); // [headDim * heads, n]
     if (index === config.layers - 1) {
       // All rows left their keys and values; beyond that, only those whose logits are wanted matter any more.
       a = g.getRows(a, step.outputRows); // [headDim * heads, m]
@@ -134,14 +149,29 @@ function embed(g: Graph, { weights, pools }: DecoderState, step: StepInputs): Te
   return x;
 }
 
+/** Keys or values of all cells, `[headDim * kvHeads, cells]` → `[headDim, kvHeads, cells]` */
+function byHead(g: Graph, { headDim, kvHeads }: ModelConfig, cached: Tensor): Tensor {
+  return g.view(cached, [headDim, kvHeads, cached.extents[1]], {
+    strides: [rowBytes(cached.dtype, headDim), cached.strides[1]],
+    offset: 0,
+  });
+}
+
 /** Each group of rows against the cells of its sequences. q `[headDim * heads, n]` → `[headDim * heads, n]` in batch order */
-function attention(g: Graph, config: ModelConfig, cache: KvCache, layer: number, q: Tensor, step: StepInputs): Tensor {
+function attendInGroups(
+  g: Graph,
+  config: ModelConfig,
+  cache: KvCache,
+  layer: number,
+  q: Tensor,
+  { groups, order }: GroupedAttention,
+): Tensor {
   const { headDim, heads, kvHeads } = config;
   const scale = 1 / Math.sqrt(headDim);
-  const ordered = step.attentionOrder ? g.getRows(q, step.attentionOrder.gather) : q;
+  const ordered = order ? g.getRows(q, order.gather) : q;
   let firstRow = 0;
   let joined: Tensor | undefined;
-  for (const group of step.groups) {
+  for (const group of groups) {
     const count = group.rows * group.sequences;
     const own = g.rows(ordered, firstRow, count);
     const [elementBytes, rowStride] = own.strides;
@@ -163,7 +193,7 @@ function attention(g: Graph, config: ModelConfig, cache: KvCache, layer: number,
     joined = joined ? g.appendRows(joined, flat) : flat;
     firstRow += count;
   }
-  return step.attentionOrder ? g.getRows(joined!, step.attentionOrder.scatter) : joined!;
+  return order ? g.getRows(joined!, order.scatter) : joined!;
 }
 
 interface Layer {
