@@ -46,12 +46,18 @@ export class Stepper implements Disposable {
   readonly #state: DecoderState;
   readonly #memory: GraphMemory;
   #built: BuiltStep | undefined;
+  #computeMs = 0;
   #logits = new Float32Array(0);
 
   constructor(device: Device, state: DecoderState) {
     this.#device = device;
     this.#state = state;
     this.#memory = new GraphMemory(device);
+  }
+
+  /** What the device took for all passes so far. */
+  get computeMs(): number {
+    return this.#computeMs;
   }
 
   /**
@@ -73,7 +79,7 @@ export class Stepper implements Disposable {
    */
   step(plan: StepPlan, resident: Resident): SampledToken[] {
     const { batch, logits } = this.logits(plan, resident);
-    return batch.outputs.map(({ sequence }, row) => sampleToken(logits[row]!, sequence));
+    return batch.outputs.map(({ sequence }, row) => sampleToken(logits[row]!, sequence, this.#device.kernels));
   }
 
   /** The logits behind `step`, one array over the variant's vocabulary for each of `batch.outputs`; good until the next pass. */
@@ -121,7 +127,9 @@ export class Stepper implements Disposable {
       tensor.write(values);
       return tensor;
     });
+    const startedMs = performance.now();
     graph.compute();
+    this.#computeMs += performance.now() - startedMs;
     return outputs;
   }
 

@@ -337,6 +337,12 @@ export interface KernelFunctions {
   readonly addSigns: Pointer;
   /** Custom operation: attention of rows over the cells of their own sequences. Its data is the window, 0 for none. */
   readonly attend: Pointer;
+  /** The index of the largest value, the first of equals, never of NaN; 0 when there is no number. */
+  largest(logits: Float32Array): number;
+  /** Fills `weights` with e^((logit − largest) / temperature), 0 where the exponent is below −45 or no number. */
+  weigh(logits: Float32Array, largest: number, temperature: number, weights: Float64Array): void;
+  /** Where a running sum of the weights passes `u` times their sum, up to rounding. */
+  pick(weights: Float64Array, u: number): number;
   /** Bytes of so many quantised rows. */
   quantizedBytes(inputs: number, rows: number): number;
   /** Of a tensor, as the kernels see it. */
@@ -357,13 +363,21 @@ export function bindKernels(file: string): {
   const names = (lib.func("kindred_kernels", "str", []) as () => string)().split(" ");
   return {
     names,
-    bind: (name) => ({
-      quantize: lib.symbol(`kindred_quantize_${name}`),
-      addSigns: lib.symbol(`kindred_signs_${name}`),
-      attend: lib.symbol(`kindred_attend_${name}`),
-      quantizedBytes: lib.func("kindred_quantized_bytes", "size_t", ["int64_t", "int64_t"]),
-      tensorBytes: lib.func("kindred_tensor_bytes", "size_t", []),
-    }),
+    bind: (name) => {
+      const largest = lib.func(`kindred_largest_${name}`, "int64_t", [P, "int64_t"]);
+      const weigh = lib.func(`kindred_weigh_${name}`, "void", [P, "int64_t", "double", "double", P]);
+      const pick = lib.func(`kindred_pick_${name}`, "int64_t", [P, "int64_t", "double"]);
+      return {
+        largest: (logits) => largest(logits, logits.length),
+        pick: (weights, u) => pick(weights, weights.length, u),
+        weigh: (logits, most, temperature, weights) => weigh(logits, logits.length, most, temperature, weights),
+        quantize: lib.symbol(`kindred_quantize_${name}`),
+        addSigns: lib.symbol(`kindred_signs_${name}`),
+        attend: lib.symbol(`kindred_attend_${name}`),
+        quantizedBytes: lib.func("kindred_quantized_bytes", "size_t", ["int64_t", "int64_t"]),
+        tensorBytes: lib.func("kindred_tensor_bytes", "size_t", []),
+      };
+    },
   };
 }
 
