@@ -14,7 +14,7 @@
 #pragma once
 #include <math.h>
 #include <string.h>
-#include "tensor.h"
+#include "exponential.h"
 
 enum { chunk_cells = 32, tile_rows = 8, head_max = 256, queries_max = 32, prefetch_cells = 16 };
 
@@ -55,25 +55,9 @@ TARGET ALWAYS_INLINE void cell_as_floats(int32_t type, const char *from, int64_t
   }
 }
 
-// e^x for x ≤ 0, within 2e-7 of it in proportion; 0 below −87. e^x = 2^n · e^r with |r| ≤ ln 2 / 2.
+// e^x for x ≤ 0, and 0 below −87.
 TARGET ALWAYS_INLINE void exponentials(float *x, int count) {
-  for (int i = 0; i < count; i++) {
-    const float limited = x[i] < -87.0f ? -87.0f : x[i];
-    const float n = rintf(limited * 1.44269504f);
-    const float r = (limited - n * 0.693359375f) + n * 2.12194440e-4f;
-    float y = 1.0f / 5040;
-    y = y * r + 1.0f / 720;
-    y = y * r + 1.0f / 120;
-    y = y * r + 1.0f / 24;
-    y = y * r + 1.0f / 6;
-    y = y * r + 0.5f;
-    y = y * r + 1.0f;
-    y = y * r + 1.0f;
-    const int32_t bits = ((int32_t)n + 127) << 23;
-    float power;
-    memcpy(&power, &bits, sizeof power);
-    x[i] = x[i] < -87.0f ? 0.0f : y * power;
-  }
+  for (int i = 0; i < count; i++) x[i] = x[i] < -87.0f ? 0.0f : exponential(x[i]);
 }
 
 // Scores of a query against the cells of the chunk, of which the first `cells` are there.

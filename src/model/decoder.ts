@@ -1,8 +1,8 @@
 import { embeddingName, headName, type ModelConfig, ownHeadName, rowBytes } from "../core/index.js";
-import { attendByRow, type Graph, type Tensor } from "../ggml/index.js";
+import { Activations, attendByRow, type Graph, type Tensor } from "../ggml/index.js";
 import type { DeltaPools } from "./delta-pools.js";
 import type { KvCache } from "./kv-cache.js";
-import { type Linear, linear, partRows, perRow, type VariantRows, type Vector } from "./linear.js";
+import { addLinear, type Linear, linears, partRows, perRow, type VariantRows, type Vector } from "./linear.js";
 import { ropeOf } from "./rope.js";
 import type { Weights } from "./weights.js";
 
@@ -75,8 +75,10 @@ export function decode(g: Graph, state: DecoderState, step: StepInputs): StepOut
   const rows = step.tokens.extents[0];
   const rope = ropeOf(config, weights.ropeFactors);
   let variants = step.variants;
-  const project = (x: Tensor, layer: Linear) => linear(g, x, layer, pools, variants);
-  const norm = (x: Tensor, scale: Vector) => g.mul(g.rmsNorm(x, eps), perRow(g, scale, pools, variants));
+  const project = (x: Activations, ...layers: Linear[]) => linears(g, x, layers, pools, variants);
+  const norm = (x: Tensor, scale: Vector) => Activations.normed(g, x, perRow(g, scale, pools, variants), eps);
+  const split = (x: Tensor) =>
+    g.view(x, [headDim, x.extents[0] / headDim, rows], { strides: [headDim * 4, x.strides[1]], offset: 0 });
   const headNorm = (x: Tensor, scale: Vector) => {
     const perHead = perRow(g, scale, pools, variants); // [headDim] or [headDim, n]
     return g.mul(g.rmsNorm(x, eps), perHead.extents[1] > 1 ? g.reshape(perHead, [headDim, 1, rows]) : perHead);
@@ -86,9 +88,9 @@ export function decode(g: Graph, state: DecoderState, step: StepInputs): StepOut
   for (let index = 0; index < config.layers; index++) {
     const layer = layerOf(weights, index);
     const h = norm(x, layer.attentionNorm); // [hidden, n]
-    let q = g.reshape(project(h, layer.q), [headDim, heads, rows]);
-    let k = g.reshape(project(h, layer.k), [headDim, kvHeads, rows]);
-    const v = project(h, layer.v); // [headDim * kvHeads, n]
+    const [ownQ, ownK, v] = project(h, layer.q, layer.k, layer.v) as [Tensor, Tensor, Tensor]; // v: [headDim * kvHeads, n]
+    let q = split(ownQ); // [headDim, heads, n]
+    let k = split(ownK); // [headDim, kvHeads, n]
     if (layer.qNorm) q = headNorm(q, layer.qNorm);
     if (layer.kNorm) k = headNorm(k, layer.kNorm);
     q = g.rope(q, step.positions, rope); // [headDim, heads, n]
@@ -111,22 +113,23 @@ export function decode(g: Graph, state: DecoderState, step: StepInputs): StepOut
       x = g.getRows(x, step.outputRows); // [hidden, m]
       variants = step.outputVariants;
     }
-    x = g.add(x, project(a, layer.o)); // [hidden, n], in the last layer [hidden, m]
+    x = addLinear(g, x, Activations.of(g, a), layer.o, pools, variants); // [hidden, n], in the last layer [hidden, m]
     const f = norm(x, layer.feedForwardNorm);
-    x = g.add(x, project(g.swiglu(project(f, layer.gate), project(f, layer.up)), layer.down));
+    const [gate, up] = project(f, layer.gate, layer.up) as [Tensor, Tensor]; // [feedForward, n]
+    x = addLinear(g, x, Activations.gated(g, gate, up), layer.down, pools, variants);
   }
 
-  x = norm(x, vectorOf(weights, "model.norm.weight"));
+  const last = norm(x, vectorOf(weights, "model.norm.weight"));
   const head: Linear = {
     part: (own, classId) => own.headPart(classId),
-    weight: weights.get(headName(config)),
+    weight: weights.matrix(headName(config)),
     bias: undefined,
   };
-  const logits = project(x, head); // [vocabulary, m]
+  const [logits] = project(last, head) as [Tensor]; // [vocabulary, m]
   const extraPool = pools?.extraRows(ownHeadName) ?? pools?.extraRows(embeddingName);
   const extraLogits =
     step.extraOutput && extraPool
-      ? g.mulMatId(extraPool, g.rows(x, 0, step.extraOutput.extents[0]), step.extraOutput)
+      ? g.mulMatId(extraPool, g.rows(last.values, 0, step.extraOutput.extents[0]), step.extraOutput)
       : undefined;
   return { logits, extraLogits };
 }
@@ -134,7 +137,7 @@ export function decode(g: Graph, state: DecoderState, step: StepInputs): StepOut
 /** Base rows, plus each variant row's parts, with tokens beyond the base's vocabulary taken from their own pool. → `[hidden, n]` */
 function embed(g: Graph, { weights, pools }: DecoderState, step: StepInputs): Tensor {
   const { hiddenSize } = weights.config;
-  let x = g.getRows(weights.get(embeddingName), step.tokens);
+  let x = weights.matrix(embeddingName).getRows(g, step.tokens);
   step.variants.runs.forEach((run, index) => {
     const part = pools?.part(embeddingName, run.classId);
     if (!part) return;
@@ -216,7 +219,7 @@ function layerOf(weights: Weights, index: number): Layer {
   const optional = (name: string) => (weights.find(`${prefix}.${name}`) ? vector(name) : undefined);
   const matrix = (name: string): Linear => ({
     part: (pools, classId) => pools.part(`${prefix}.${name}.weight`, classId),
-    weight: weights.get(`${prefix}.${name}.weight`),
+    weight: weights.matrix(`${prefix}.${name}.weight`),
     bias: optional(`${name}.bias`),
   });
   return {
