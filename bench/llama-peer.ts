@@ -4,7 +4,7 @@ import koffi from "koffi";
 import { NativeError, Sequence } from "../src/core/index.js";
 import { sampleToken } from "../src/engine/index.js";
 import { memoryAt, type Pointer } from "../src/ggml/signatures.js";
-import { type Contender, greedySpec, type Prompt } from "./contender.js";
+import { type Contender, greedySpec, type Prompt, tokensReadAtOnce } from "./contender.js";
 import type { LlamaBatch, LlamaLibrary } from "./llama-library.js";
 import type { SharedThreads } from "./shared-threads.js";
 
@@ -142,6 +142,18 @@ export class LlamaPeer implements Contender, Disposable {
     const sequence = new Sequence({ ...greedySpec("0", prompt), topLogprobs: count });
     const { top } = sampleToken(this.#read(prompt, 0), sequence);
     return new Map(top.map(({ token, logprob }) => [token, logprob]));
+  }
+
+  logitsAfterEach(text: Prompt): readonly Float32Array[] {
+    this.#clear();
+    const rows: Float32Array[] = [];
+    while (rows.length < text.length) {
+      const start = rows.length;
+      const tokens = text.slice(start, start + tokensReadAtOnce);
+      this.#decode(tokens.map((token, row) => ({ token, position: start + row, sequence: 0, wantsLogits: true })));
+      rows.push(...tokens.map((_, row) => this.#logits(row).slice()));
+    }
+    return rows;
   }
 
   [Symbol.dispose](): void {
