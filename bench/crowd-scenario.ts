@@ -14,7 +14,9 @@ export async function crowdScenario(flags: ServingFlags, signal: AbortSignal): P
   const setup = await setUp(flags, signal);
   console.log(describeSetup(setup, flags));
   const result = await runCrowd(setup, flags, { signal });
-  console.log(`Kindred\n${printRun({ ...result.summary, models: result.summary.models.slice(0, 5) }, flags.slo)}\n`);
+  console.log(
+    `Kindred, ${result.info!.kernels}\n${printRun({ ...result.summary, models: result.summary.models.slice(0, 5) }, flags.slo)}\n`,
+  );
   const memory = await memoryUse(result);
   const { sent, completed, outputTokens, clientFairness } = result.summary;
   const wanted = setup.workload.reduce((sum, planned) => sum + planned.outputTokens, 0);
@@ -36,7 +38,7 @@ export async function crowdScenario(flags: ServingFlags, signal: AbortSignal): P
 /** Puts Kindred, as it is served, under the load of a setup. */
 export function runCrowd(
   { crowdFolder, kindredEngine, apiKeys, workload, prompts }: ServingSetup,
-  { base, slo }: ServingFlags,
+  { base, slo, hasNaturalEnds, isUncached }: ServingFlags,
   run: Pick<SideRun, "signal" | "onProgress">,
 ): Promise<SideResult> {
   const side = {
@@ -45,9 +47,10 @@ export function runCrowd(
     variants: crowdFolder,
     engine: kindredEngine,
     apiKeys,
+    isUncached,
     isolated: true,
   } as const;
-  return runSide(side, { workload, slo, prompts, ...run });
+  return runSide(side, { workload, slo, prompts, hasNaturalEnds, ...run });
 }
 
 /** The engine's memory under load, in bytes. */

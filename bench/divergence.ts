@@ -4,8 +4,9 @@ import { compareRow, distributionOf } from "../src/quality/distribution.js";
 import { Tokenizer } from "../src/text/index.js";
 import type { Contender } from "./contender.js";
 import { KindredContender } from "./kindred-contender.js";
+import { LlamaModel } from "./llama-context.js";
 import type { LlamaLibrary } from "./llama-library.js";
-import { LlamaModel, LlamaPeer, quantizedFile } from "./llama-peer.js";
+import { LlamaPeer, quantizedFile } from "./llama-peer.js";
 import type { SharedThreads } from "./shared-threads.js";
 
 const textFile = "models/eval/general.txt";

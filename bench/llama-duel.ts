@@ -1,8 +1,9 @@
 import type { BaseDType } from "../src/model/index.js";
 import { type Contender, promptTokens } from "./contender.js";
 import { KindredContender } from "./kindred-contender.js";
+import { LlamaModel } from "./llama-context.js";
 import type { LlamaLibrary } from "./llama-library.js";
-import { LlamaModel, LlamaPeer, type PeerForm, quantizedFile } from "./llama-peer.js";
+import { LlamaPeer, type PeerForm, quantizedFile } from "./llama-peer.js";
 import { type Goals, type Measure, measuresOf } from "./measures.js";
 import { type Outcome, race } from "./race.js";
 import type { SharedThreads } from "./shared-threads.js";

@@ -11,6 +11,8 @@ import {
   type Slo,
 } from "../src/load/index.js";
 
+import type { BaseDType } from "../src/model/index.js";
+
 /** What may be compared: requests for some variants against swapping them, and very many variants in little memory. */
 export const scenarios = ["zipf", "crowd"] as const;
 export type Scenario = (typeof scenarios)[number];
@@ -36,6 +38,13 @@ export interface ServingFlags {
   readonly context: number;
   readonly threads: number;
   readonly rounds: number;
+  readonly baseDType: BaseDType;
+  /** Models may end their answers before the length that was asked for. */
+  readonly hasNaturalEnds: boolean;
+  /** What is loaded is read from the disk each time. */
+  readonly isUncached: boolean;
+  /** A GGUF file for llama.cpp's side. */
+  readonly llama: string | undefined;
   readonly work: string;
   readonly json: string | undefined;
   readonly picture: string | undefined;
@@ -66,13 +75,20 @@ const { values: given } = parseArgs({
     context: text,
     threads: text,
     rounds: text,
+    "base-dtype": text,
+    llama: text,
+    uncached: { type: "boolean", default: false },
+    "natural-ends": { type: "boolean", default: false },
     work: text,
     json: text,
     picture: text,
   },
 });
 
-type Name = keyof typeof given;
+/** Forms of the base that are worth a comparison. */
+const baseDTypes: readonly BaseDType[] = ["auto", "f16", "bf16", "q8_0", "q4_0"];
+
+type Name = Exclude<keyof typeof given, "uncached" | "natural-ends">;
 
 const shared: Partial<Record<Name, string>> = {
   base: "models/tiny/base",
@@ -90,6 +106,7 @@ const shared: Partial<Record<Name, string>> = {
   context: "512",
   threads: String(Math.max(1, availableParallelism() - 1)),
   rounds: "5",
+  "base-dtype": "auto",
   work: path.join(tmpdir(), "kindred-serving"),
 };
 
@@ -118,7 +135,7 @@ export function servingFlags(scenario: Scenario): ServingFlags {
   const notation = <T>(name: Name, parse: (text: string) => T | undefined): T => {
     const value = parse(flag(name));
     if (value === undefined)
-      throw new Error(`--${name} does not know "${flag(name)}"; kindred bench --help says what it may be`);
+      throw new Error(`--${name} does not know "${flag(name)}"; bench/README.md says what it may be`);
     return value;
   };
   if (number("count") < 2) throw new Error("--count takes at least 2: variants are loaded in turns");
@@ -142,6 +159,10 @@ export function servingFlags(scenario: Scenario): ServingFlags {
     context: number("context"),
     threads: number("threads"),
     rounds: number("rounds"),
+    baseDType: notation("base-dtype", (text) => baseDTypes.find((dtype) => dtype === text)),
+    hasNaturalEnds: given["natural-ends"],
+    isUncached: given.uncached,
+    llama: given.llama,
     work: flag("work"),
     json: given.json,
     picture: given.picture && pictureFile(given.picture, scenario),

@@ -48,6 +48,7 @@ export async function setUp(flags: ServingFlags, signal: AbortSignal): Promise<S
   const fullBytes = await modelBytes(flags.base);
   const engine = {
     ...defaultEngineOptions,
+    baseDType: flags.baseDType,
     threads: flags.threads,
     contextLength: flags.context,
     sequences: flags.sequences,

@@ -1,4 +1,5 @@
 import { type ChildProcess, fork } from "node:child_process";
+import { once } from "node:events";
 import { fileURLToPath } from "node:url";
 import type { EngineInfo } from "../src/engine/index.js";
 import {
@@ -37,15 +38,14 @@ export interface SideRun {
   readonly prompts: (target: Target) => Promise<PromptSource>;
   readonly slo: Slo;
   readonly signal: AbortSignal;
+  /** Models may end their answers before the length that was asked for. */
+  readonly hasNaturalEnds: boolean;
   readonly onProgress?: (progress: ReplayProgress) => void;
 }
 
-/** Tokens of answers are as many as were asked for, whatever the models would do. */
-const body = { ignore_eos: true };
-
 /** Starts a side, sends it the workload and ends it. */
 export async function runSide(side: Side, run: SideRun): Promise<SideResult> {
-  const { workload, prompts, slo, signal, onProgress } = run;
+  const { workload, prompts, slo, signal, hasNaturalEnds, onProgress } = run;
   const child = fork(fileURLToPath(new URL("serving-process.js", import.meta.url)), [JSON.stringify(side)]);
   try {
     const loads: { model: string; atMs: number; tookMs: number }[] = [];
@@ -53,7 +53,7 @@ export async function runSide(side: Side, run: SideRun): Promise<SideResult> {
       if (message.type === "loaded") loads.push({ ...message, atMs: performance.now() });
     });
     const { url, info, enginePid } = await messageOf(child, "listening");
-    using target = new Target({ url, apiKeys: side.apiKeys, body });
+    using target = new Target({ url, apiKeys: side.apiKeys, body: hasNaturalEnds ? {} : { ignore_eos: true } });
     const source = await prompts(target);
     const before = loads.length;
     using watch = new MemoryWatch({ engine: enginePid, front: child.pid });
@@ -73,8 +73,18 @@ export async function runSide(side: Side, run: SideRun): Promise<SideResult> {
     const loadMs = during.reduce((sum, { tookMs }) => sum + tookMs, 0) / Math.max(1, during.length);
     return { records, summary: summarizeRun(records, slo), loads: during.length, loadMs, peakBytes, memory, info };
   } finally {
-    child.kill();
+    await ended(child);
   }
+}
+
+/** Ends a side, and waits until its memory and its cores are free for the next. */
+async function ended(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const exited = once(child, "exit");
+  const timer = setTimeout(() => child.kill("SIGKILL"), 5000);
+  if (child.connected) child.disconnect();
+  await exited;
+  clearTimeout(timer);
 }
 
 function messageOf<Type extends FromSide["type"]>(
@@ -82,15 +92,15 @@ function messageOf<Type extends FromSide["type"]>(
   type: Type,
 ): Promise<Extract<FromSide, { type: Type }>> {
   return new Promise((resolve, reject) => {
-    const ended = (code: number | null) => reject(new Error(`A side of the bench ended with code ${code}`));
+    const died = (code: number | null) => reject(new Error(`A side of the bench ended with code ${code}`));
     const receive = (message: FromSide) => {
       if (message.type !== type) return;
       child.off("message", receive);
-      child.off("exit", ended);
+      child.off("exit", died);
       resolve(message as Extract<FromSide, { type: Type }>);
     };
     child.on("message", receive);
-    child.once("exit", ended);
+    child.once("exit", died);
   });
 }
 

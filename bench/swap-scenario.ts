@@ -1,4 +1,4 @@
-import { existsSync, writeFileSync } from "node:fs";
+import { existsSync, statSync, writeFileSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import path from "node:path";
 import { restoreCheckpoint } from "../src/delta/index.js";
@@ -9,7 +9,8 @@ import { type ColdStart, measureColdStart } from "./cold-start.js";
 import { verdict } from "./goal.js";
 import type { ServingFlags } from "./serving-flags.js";
 import { describeSetup, type ServingSetup, setUp } from "./serving-setup.js";
-import { runSide, type SideResult, withoutRecords } from "./side.js";
+import { runSide, type SideResult, type SideRun, withoutRecords } from "./side.js";
+import type { FullModel } from "./swap-completer.js";
 
 /** What serving variants is held to, against swapping them. */
 const goals = { throughput: 8, ttftP99: 20, coldStart: 10 } as const;
@@ -19,21 +20,25 @@ export async function swapScenario(flags: ServingFlags, signal: AbortSignal): Pr
   const setup = await setUp(flags, signal);
   console.log(describeSetup(setup, flags));
   const { crowd, crowdFolder, engine, kindredEngine, apiKeys, workload, prompts } = setup;
-  const { base, slo, resident } = flags;
+  const { base, slo, resident, hasNaturalEnds, isUncached } = flags;
   const checkpoints = await restored(setup, base);
   const full = crowd.map(({ name, source }) => ({ name, path: checkpoints.get(source)! }));
-  const run = { workload, slo, signal, prompts };
+  const run = { workload, slo, signal, prompts, hasNaturalEnds };
   const ours = await runSide(
-    { kind: "kindred", base, variants: crowdFolder, engine: kindredEngine, apiKeys, isolated: false },
+    { kind: "kindred", base, variants: crowdFolder, engine: kindredEngine, apiKeys, isUncached, isolated: false },
     run,
   );
-  console.log(`Kindred\n${printRun({ ...ours.summary, models: [] }, slo)}\n`);
+  console.log(`Kindred, ${ours.info!.kernels}\n${printRun({ ...ours.summary, models: [] }, slo)}\n`);
   signal.throwIfAborted();
-  const theirs = await runSide({ kind: "swap", models: full, residentMax: resident + 1, engine, apiKeys }, run);
+  const theirs = await runSide(
+    { kind: "swap", models: full, residentMax: resident + 1, engine, apiKeys, isUncached },
+    run,
+  );
   console.log(
     `Swapping full fine-tunes, ${resident + 1} at once\n${printRun({ ...theirs.summary, models: [] }, slo)}\n`,
   );
   signal.throwIfAborted();
+  const llama = flags.llama === undefined ? undefined : await runLlama(flags.llama, { setup, flags, full, run });
   const cold = await measureColdStart({
     base,
     variants: crowdFolder,
@@ -41,50 +46,85 @@ export async function swapScenario(flags: ServingFlags, signal: AbortSignal): Pr
     full: full[0]!,
     engine,
     rounds: flags.rounds,
+    isUncached,
   });
-  console.log(comparison(ours, theirs));
+  console.log(comparison(ours, theirs, llama));
   console.log(`\n${describeColdStart(cold)}`);
   if (flags.picture) {
     const runs = [
       { name: "kindred", records: ours.records },
       { name: "swap", records: theirs.records },
+      ...(llama ? [{ name: "llama.cpp", records: llama.records }] : []),
     ];
     const title = `${flags.count} variants, ${significant(setup.statistics.rate)} requests a second`;
     writeFileSync(flags.picture, drawRuns(title, runs, slo));
   }
-  return { statistics: setup.statistics, kindred: withoutRecords(ours), swap: withoutRecords(theirs), cold };
+  return {
+    statistics: setup.statistics,
+    kindred: withoutRecords(ours),
+    swap: withoutRecords(theirs),
+    ...(llama ? { llama: withoutRecords(llama) } : {}),
+    cold,
+  };
 }
 
-function comparison(ours: SideResult, theirs: SideResult): string {
-  const row = (
-    name: string,
-    a: number | null | undefined,
-    b: number | null | undefined,
-    options: { isLowGood: boolean; goal?: number },
-  ) => {
-    const ratio = a && b ? (options.isLowGood ? b / a : a / b) : undefined;
-    return [
-      name,
-      a == null ? "" : significant(a),
-      b == null ? "" : significant(b),
-      ratio === undefined ? "" : `${significant(ratio)}×`,
-      ratio === undefined || options.goal === undefined ? "" : verdict(ratio, options.goal),
-    ];
+/** As many servers of llama.cpp as the memory holds, one for each fine-tune that is in it. */
+async function runLlama(
+  file: string,
+  parts: { setup: ServingSetup; flags: ServingFlags; full: readonly FullModel[]; run: SideRun },
+): Promise<SideResult> {
+  const { setup, flags, full, run } = parts;
+  const residentMax = Math.floor(((flags.resident + 1) * setup.fullBytes) / statSync(file).size);
+  if (residentMax < 1) throw new Error(`${file} is larger than the memory of ${flags.resident + 1} full models`);
+  const { engine, apiKeys } = setup;
+  const result = await runSide(
+    { kind: "swap", models: full, residentMax, engine, apiKeys, isUncached: false, llamaFile: file },
+    run,
+  );
+  console.log(`llama.cpp, ${residentMax} servers at once\n${printRun({ ...result.summary, models: [] }, flags.slo)}\n`);
+  run.signal.throwIfAborted();
+  return result;
+}
+
+/** What a line of the comparison compares. */
+interface Row {
+  readonly name: string;
+  readonly of: (side: SideResult) => number | null | undefined;
+  readonly isLowGood?: true;
+  readonly goal?: number;
+}
+
+const rows: readonly Row[] = [
+  { name: "requests a second", of: ({ summary }) => summary.requestThroughput, goal: goals.throughput },
+  { name: "tokens out a second", of: ({ summary }) => summary.outputThroughput },
+  { name: "TTFT median, ms", of: ({ summary }) => summary.ttftMs?.median, isLowGood: true },
+  { name: "TTFT 99 %, ms", of: ({ summary }) => summary.ttftMs?.p99, isLowGood: true, goal: goals.ttftP99 },
+  { name: "TPOT median, ms", of: ({ summary }) => summary.tpotMs?.median, isLowGood: true },
+  { name: "within limits, %", of: ({ summary }) => 100 * (summary.attainment ?? 0) },
+  { name: "good requests a second", of: ({ summary }) => summary.goodput },
+  { name: "loads", of: ({ loads }) => loads, isLowGood: true },
+  { name: "ms a load", of: ({ loadMs }) => loadMs, isLowGood: true },
+  { name: "peak memory, MB", of: ({ peakBytes }) => peakBytes / 1e6, isLowGood: true },
+];
+
+function comparison(ours: SideResult, swap: SideResult, llama: SideResult | undefined): string {
+  const value = (row: Row, side: SideResult) => {
+    const found = row.of(side);
+    return found == null ? "" : significant(found);
   };
-  const [low, high] = [{ isLowGood: true }, { isLowGood: false }];
-  const [a, b] = [ours.summary, theirs.summary];
+  const better = (row: Row, side: SideResult) => {
+    const [a, b] = [row.of(ours), row.of(side)];
+    return a && b ? (row.isLowGood ? b / a : a / b) : undefined;
+  };
+  const times = (ratio: number | undefined) => (ratio === undefined ? "" : `${significant(ratio)}×`);
   return printColumns([
-    ["", "kindred", "swap", "better by", "goal"],
-    row("requests a second", a.requestThroughput, b.requestThroughput, { ...high, goal: goals.throughput }),
-    row("tokens out a second", a.outputThroughput, b.outputThroughput, high),
-    row("TTFT median, ms", a.ttftMs?.median, b.ttftMs?.median, low),
-    row("TTFT 99 %, ms", a.ttftMs?.p99, b.ttftMs?.p99, { ...low, goal: goals.ttftP99 }),
-    row("TPOT median, ms", a.tpotMs?.median, b.tpotMs?.median, low),
-    row("within limits, %", 100 * (a.attainment ?? 0), 100 * (b.attainment ?? 0), high),
-    row("good requests a second", a.goodput, b.goodput, high),
-    row("loads", ours.loads, theirs.loads, low),
-    row("ms a load", ours.loadMs, theirs.loadMs, low),
-    row("peak memory, MB", ours.peakBytes / 1e6, theirs.peakBytes / 1e6, low),
+    ["", "kindred", "swap", "better by", "goal", ...(llama ? ["llama.cpp", "better by"] : [])],
+    ...rows.map((row) => {
+      const ratio = better(row, swap);
+      const goal = row.goal === undefined || ratio === undefined ? "" : verdict(ratio, row.goal);
+      const third = llama ? [value(row, llama), times(better(row, llama))] : [];
+      return [row.name, value(row, ours), value(row, swap), times(ratio), goal, ...third];
+    }),
   ]);
 }
 
