@@ -3,6 +3,7 @@ import { openService } from "../src/cli/wire.js";
 import type { Completer } from "../src/core/index.js";
 import type { EngineOptions } from "../src/engine/index.js";
 import { InlineEngine, LocalCompleter } from "../src/runtime/index.js";
+import { withRoomForOne } from "./engine-memory.js";
 import { forgetFiles } from "./page-cache.js";
 import { median } from "./race.js";
 import { describeModel, type FullModel } from "./swap-completer.js";
@@ -36,7 +37,7 @@ export interface ColdStart {
 export async function measureColdStart(options: ColdStartOptions): Promise<ColdStart> {
   const { base, variants, names, full, rounds, isUncached } = options;
   const engine = { ...options.engine, sequences: 1 };
-  await using service = await openService({ base, variants, engine: { ...engine, slotBytes: 1 }, inline: true });
+  await using service = await openService({ base, variants, engine: withRoomForOne(engine), inline: true });
   const served = await describeModel(full.path, engine.contextLength);
   const times: { variantMs: number; warmMs: number; fullMs: number }[] = [];
   await firstTokenMs(service.completer, names[1]);

@@ -1,6 +1,7 @@
 import { writeFileSync } from "node:fs";
 import { drawRuns, printRun, significant } from "../src/load/index.js";
 import { formatBytes } from "../src/util/index.js";
+import { budgetOf } from "./engine-memory.js";
 import { verdict } from "./goal.js";
 import { idleEngineBytes, type MemorySample } from "./resident-memory.js";
 import type { ServingFlags } from "./serving-flags.js";
@@ -69,7 +70,7 @@ export interface MemoryUse {
 export async function memoryUse({ info, memory }: Pick<SideResult, "info" | "memory">): Promise<MemoryUse | undefined> {
   const idleBytes = await idleEngineBytes();
   if (info === undefined || idleBytes === undefined || memory.length === 0) return undefined;
-  const budgetBytes = info.baseBytes + info.kvBytes + info.slotBytes;
+  const budgetBytes = budgetOf(info);
   const peakBytes = peakOf(memory);
   return { budgetBytes, peakBytes, idleBytes, ratio: (peakBytes - idleBytes) / budgetBytes };
 }

@@ -16,6 +16,7 @@ import {
 } from "../src/load/index.js";
 import { formatBytes } from "../src/util/index.js";
 import { type CrowdMember, makeCrowd } from "./crowd.js";
+import { withVariantMemory } from "./engine-memory.js";
 import type { ServingFlags } from "./serving-flags.js";
 import type { SideRun } from "./side.js";
 
@@ -62,7 +63,7 @@ export async function setUp(flags: ServingFlags, signal: AbortSignal): Promise<S
     work,
     fullBytes,
     engine,
-    kindredEngine: { ...engine, slotBytes: flags.resident * fullBytes },
+    kindredEngine: withVariantMemory(engine, { bytes: fullBytes, resident: flags.resident }),
     apiKeys: flags.clients === 1 ? [] : Array.from({ length: flags.clients }, (_, index) => `client-${index}`),
     workload,
     statistics: statisticsOf(workload),
