@@ -65,6 +65,18 @@ function reference(
   return new Map(left.map(({ token, weight }) => [token, weight / all]));
 }
 
+test("an end is not drawn before the answer has its least number of tokens, however likely it is", () => {
+  const logits = [1, 9, 2, 8];
+  const ends = { sampling: { temperature: 0, logitBias: [[3, 50] as const] }, endTokens: [1, 3, 700], minTokens: 2 };
+  assert.equal(sample(logits, ends).token, 2);
+  assert.equal(sample(logits, { ...ends, generated: [0] }).token, 2);
+  assert.equal(sample(logits, { ...ends, generated: [0, 0] }).token, 3);
+  assert.equal(sample(logits, { ...ends, generated: [0, 0, 0], minTokens: Infinity }).token, 2);
+  for (let seed = 0; seed < 50; seed++) {
+    assert.ok([0, 2].includes(sample(logits, { ...ends, sampling: { seed } }).token), `seed ${seed}`);
+  }
+});
+
 test("temperature 0 takes the likeliest token, the first of equals", () => {
   assert.equal(sample([1, 3, 2], { sampling: { temperature: 0 } }).token, 1);
   assert.equal(sample([3, 1, 3], { sampling: { temperature: 0 } }).token, 0);
@@ -248,17 +260,5 @@ test("logits that are not numbers end in a token all the same, and never in one 
       assert.ok(draw([infinity, 1, 2]) < 3);
       assert.equal(draw([-infinity, 1, -infinity]), 1);
     }
-  }
-});
-
-test("an end is not drawn before the answer has its least number of tokens, however likely it is", () => {
-  const logits = [1, 9, 2, 8];
-  const ends = { sampling: { temperature: 0, logitBias: [[3, 50] as const] }, endTokens: [1, 3, 700], minTokens: 2 };
-  assert.equal(sample(logits, ends).token, 2);
-  assert.equal(sample(logits, { ...ends, generated: [0] }).token, 2);
-  assert.equal(sample(logits, { ...ends, generated: [0, 0] }).token, 3);
-  assert.equal(sample(logits, { ...ends, generated: [0, 0, 0], minTokens: Infinity }).token, 2);
-  for (let seed = 0; seed < 50; seed++) {
-    assert.ok([0, 2].includes(sample(logits, { ...ends, sampling: { seed } }).token), `seed ${seed}`);
   }
 });
