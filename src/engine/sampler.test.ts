@@ -11,9 +11,12 @@ interface Drawn {
   readonly prompt?: readonly number[];
   readonly generated?: readonly number[];
   readonly topLogprobs?: number | null;
+  readonly endTokens?: readonly number[];
+  readonly minTokens?: number;
 }
 
-function sequence({ sampling, prompt = [0], generated = [], topLogprobs = null }: Drawn): Sequence {
+function sequence(drawn: Drawn): Sequence {
+  const { sampling, prompt = [0], generated = [], topLogprobs = null, endTokens = [], minTokens = 0 } = drawn;
   return new Sequence({
     id: "a",
     variant: null,
@@ -21,7 +24,8 @@ function sequence({ sampling, prompt = [0], generated = [], topLogprobs = null }
     generated,
     sampling: { ...defaultSampling, seed: 1, ...sampling },
     maxTokens: 1000,
-    endTokens: [],
+    endTokens,
+    minTokens,
     topLogprobs,
   });
 }
@@ -61,6 +65,18 @@ function reference(
   const all = sum();
   return new Map(left.map(({ token, weight }) => [token, weight / all]));
 }
+
+test("an end is not drawn before the answer has its least number of tokens, however likely it is", () => {
+  const logits = [1, 9, 2, 8];
+  const ends = { sampling: { temperature: 0, logitBias: [[3, 50] as const] }, endTokens: [1, 3, 700], minTokens: 2 };
+  assert.equal(sample(logits, ends).token, 2);
+  assert.equal(sample(logits, { ...ends, generated: [0] }).token, 2);
+  assert.equal(sample(logits, { ...ends, generated: [0, 0] }).token, 3);
+  assert.equal(sample(logits, { ...ends, generated: [0, 0, 0], minTokens: Infinity }).token, 2);
+  for (let seed = 0; seed < 50; seed++) {
+    assert.ok([0, 2].includes(sample(logits, { ...ends, sampling: { seed } }).token), `seed ${seed}`);
+  }
+});
 
 test("temperature 0 takes the likeliest token, the first of equals", () => {
   assert.equal(sample([1, 3, 2], { sampling: { temperature: 0 } }).token, 1);

@@ -52,7 +52,7 @@ class Reporter {
   }
 }
 
-function adjust(logits: Float32Array, { spec, tokens }: Sequence): void {
+function adjust(logits: Float32Array, { spec, tokens, generatedTokens }: Sequence): void {
   const { repetitionPenalty, presencePenalty, frequencyPenalty, logitBias } = spec.sampling;
   if (repetitionPenalty !== 1) {
     for (const token of new Set(tokens)) {
@@ -66,6 +66,9 @@ function adjust(logits: Float32Array, { spec, tokens }: Sequence): void {
     for (const [token, count] of counts) logits[token]! -= presencePenalty + frequencyPenalty * count;
   }
   for (const [token, bias] of logitBias) if (token < logits.length) logits[token]! += bias;
+  if (generatedTokens < (spec.minTokens ?? 0)) {
+    for (const token of spec.endTokens) if (token < logits.length) logits[token] = Number.NEGATIVE_INFINITY;
+  }
 }
 
 function draw(logits: Float32Array, sampling: SamplingParams, position: number, math: LogitMath): number {
