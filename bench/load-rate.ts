@@ -55,7 +55,7 @@ export interface LoadRate {
 /** Measures what a load takes, beside reading the same bytes and nothing else, and what it takes from steps that go on meanwhile. */
 export async function measureLoadRate(options: LoadRateOptions): Promise<LoadRate> {
   await using checkpoint = await openCheckpoint(options.base);
-  const { kernels } = await loadKernels({ sources: "native" });
+  const { kernels } = await loadKernels();
   using device = Device.open({ kind: "cpu", threads: options.threads.count, kernels });
   options.threads.attachDevice(device);
   const { config } = checkpoint;

@@ -42,6 +42,13 @@ const loadsMax = 4;
 /** The longest that a timer of Node can wait. */
 const timerMaxMs = 2 ** 31 - 1;
 
+/** Steps of an engine, and what they took. */
+export interface StepTimes {
+  readonly steps: number;
+  readonly tookMs: number;
+  readonly computeMs: number;
+}
+
 /**
  * One base on one device, its variants, and the sequences that run on them. `run` computes step after step as long as there
  * is work and waits when there is none; everything that happens goes out through `emit`. The device owns what was made on it, so
@@ -58,6 +65,7 @@ export class Engine implements Disposable {
   /** None where there are no variants. */
   readonly #loader: Loader | undefined;
   readonly #variants: ReadonlyMap<string, RegisteredVariant>;
+  #stepTimes: StepTimes = { steps: 0, tookMs: 0, computeMs: 0 };
   readonly #loading = new Set<string>();
   /** How often each variant was loaded. */
   readonly #loads = new Map<string, number>();
@@ -153,6 +161,11 @@ export class Engine implements Disposable {
     this.#loader = state.pools && new Loader(parts.device);
   }
 
+  /** What steps took so far, of which the device computed for `computeMs`; the rest is planning, arrays, drawing tokens and messages. */
+  get stepTimes(): StepTimes {
+    return this.#stepTimes;
+  }
+
   /** Queues a sequence; its tokens come through `emit`, or one `failed` message that says why not. */
   submit(spec: SequenceSpec): void {
     try {
@@ -178,6 +191,7 @@ export class Engine implements Disposable {
   /** Computes until `stop`. */
   async run(): Promise<void> {
     while (!this.#stopped) {
+      const startedMs = performance.now();
       for (const { id, generatedTokens } of this.#scheduler.expire(Date.now())) {
         this.#fail(id, new DeadlineExceeded(generatedTokens));
       }
@@ -189,6 +203,12 @@ export class Engine implements Disposable {
       }
       this.#step(plan);
       await nextTurn(); // messages and the loader's get their turn between steps
+      const { steps, tookMs } = this.#stepTimes;
+      this.#stepTimes = {
+        steps: steps + 1,
+        tookMs: tookMs + performance.now() - startedMs,
+        computeMs: this.#stepper.computeMs,
+      };
     }
   }
 

@@ -1,4 +1,4 @@
-export { defaultEngineOptions, Engine } from "./engine.js";
+export { defaultEngineOptions, Engine, type StepTimes } from "./engine.js";
 export type { EngineInfo, EngineOptions, FromEngine, StartEngine, ToEngine } from "./messages.js";
 export { Probe, type ProbeOptions, type Question } from "./probe.js";
 export type { Reading } from "./reading.js";
