@@ -23,3 +23,6 @@ struct ggml_tensor {
 
 // The custom operation of a graph: called by each of `threads` threads, which cannot wait for each other within it.
 typedef void custom_op(struct ggml_tensor *result, int thread, int threads, void *user_data);
+
+// Weights are asked for so far ahead of their use: the processor's own prefetching ends at the end of a page.
+enum { prefetch_bytes = 4096, line_bytes = 64 };

@@ -73,6 +73,7 @@ export class Arena implements Disposable {
     this.byteLength = this.#buffer ? base.bufferSize(this.#buffer) : 0;
     this.isHost = this.#buffer !== null && !options.repack && base.bufferIsHost(this.#buffer);
     if (this.#buffer) base.bufferSetUsage(this.#buffer, usageWeights);
+    if (this.#buffer) device.kernels?.useLargePages(base.bufferAddress(this.#buffer), this.byteLength);
     this.#adoption = device.adopt(this);
   }
 

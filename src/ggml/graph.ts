@@ -337,6 +337,15 @@ export class Graph implements Disposable {
    */
   attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, scale: number): Tensor {
     const [headDim, rows, heads, sequences] = q.extents;
+    this.requireAttention(q, k, v, mask);
+    return this.#node("attend", [q, k, v, mask], { extents: [headDim, heads, rows, sequences] }, (base, c) =>
+      base.flashAttention(c, q.pointer, k.pointer, v.pointer, mask.pointer, scale, 0, 0),
+    );
+  }
+
+  /** @throws {GraphError} unless `attend` could take these */
+  requireAttention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor): void {
+    const [headDim, rows, heads, sequences] = q.extents;
     this.#require(
       "attend",
       q.dtype === "f32" && !isInteger(k) && k.dtype === v.dtype,
@@ -362,9 +371,6 @@ export class Graph implements Disposable {
     );
     const maskFits = String(mask.extents) === String([k.extents[1], rows, 1, sequences]) && mask.isContiguous;
     this.#require("attend", mask.dtype === "f16" && maskFits, "mask does not match", q, k, mask);
-    return this.#node("attend", [q, k, v, mask], { extents: [headDim, heads, rows, sequences] }, (base, c) =>
-      base.flashAttention(c, q.pointer, k.pointer, v.pointer, mask.pointer, scale, 0, 0),
-    );
   }
 
   /**

@@ -1,5 +1,6 @@
 export { Activations } from "./activations.js";
 export { Arena, type TensorSpec } from "./arena.js";
+export { type Attention, attend } from "./attention.js";
 export { BaseMatrix, multiplyInterleaved } from "./base-matrix.js";
 export { type BindInput, computeOnce, runOnce } from "./compute-once.js";
 export { Device } from "./device.js";

@@ -130,6 +130,7 @@ export interface BaseFunctions {
   allocContext(context: Pointer, bufferType: Pointer): Pointer | null;
   bufferFree(buffer: Pointer): void;
   bufferSize(buffer: Pointer): number;
+  bufferAddress(buffer: Pointer): Pointer;
   bufferIsHost(buffer: Pointer): boolean;
   bufferClear(buffer: Pointer, value: number): void;
   bufferSetUsage(buffer: Pointer, usage: number): void;
@@ -269,6 +270,7 @@ export function bindBase(lib: LibraryHandle): BaseFunctions {
 
     allocContext: f("ggml_backend_alloc_ctx_tensors_from_buft", P, [P, P]),
     bufferFree: f("ggml_backend_buffer_free", "void", [P]),
+    bufferAddress: f("ggml_backend_buffer_get_base", P, [P]),
     bufferSize: f("ggml_backend_buffer_get_size", "size_t", [P]),
     bufferIsHost: f("ggml_backend_buffer_is_host", "bool", [P]),
     bufferClear: f("ggml_backend_buffer_clear", "void", [P, "uint8_t"]),
@@ -343,10 +345,14 @@ export interface KernelFunctions {
   readonly lookUp: Pointer;
   /** In place: the product of sign planes with such activations, added. Its data is the first row, and above 32 bits the first output. */
   readonly addSigns: Pointer;
+  /** Attention of sequences with one row each over half floats. Its data are the bits of what products are multiplied by. */
+  readonly attend: Pointer;
   /** Bytes of so many quantised rows. */
   quantizedBytes(inputs: number, rows: number): number;
   /** Of a tensor, as the kernels see it. */
   tensorBytes(): number;
+  /** Asks the system for large pages in memory that was not touched yet; it may do nothing. */
+  useLargePages(memory: Pointer, bytes: number): void;
   /** Writes rows of a stored type to `to` as native/base-matrix.h draws them, on a thread of its own. */
   interleave(to: Pointer, from: Uint8Array, type: number, inputs: number, outputs: number): Promise<void>;
 }
@@ -371,9 +377,11 @@ export function bindKernels(file: string): {
       quantizeGated: lib.symbol(`kindred_quantize_gated_${name}`),
       multiply: lib.symbol(`kindred_multiply_${name}`),
       lookUp: lib.symbol(`kindred_look_up_${name}`),
+      attend: lib.symbol(`kindred_attend_${name}`),
       addSigns: lib.symbol(`kindred_signs_${name}`),
       quantizedBytes: lib.func("kindred_quantized_bytes", "size_t", ["int64_t", "int64_t"]),
       tensorBytes: lib.func("kindred_tensor_bytes", "size_t", []),
+      useLargePages: lib.func("kindred_use_large_pages", "void", [P, "size_t"]),
       interleave: inBackground(
         lib.func(`kindred_interleave_${name}`, "void", [P, "const void*", "int", "int64_t", "int64_t"]),
       ),

@@ -1,5 +1,5 @@
 import { embeddingName, headName, type ModelConfig, ownHeadName, rowBytes } from "../core/index.js";
-import { Activations, type Graph, type Tensor } from "../ggml/index.js";
+import { Activations, attend, type Graph, type Tensor } from "../ggml/index.js";
 import type { DeltaPools } from "./delta-pools.js";
 import type { KvCache } from "./kv-cache.js";
 import { addLinear, type Linear, linears, partRows, perRow, type VariantRows, type Vector } from "./linear.js";
@@ -161,7 +161,8 @@ function attention(g: Graph, config: ModelConfig, cache: KvCache, layer: number,
       });
     };
     const q4 = g.permute(queries, [0, 2, 1, 3]); // [headDim, rows, heads, sequences]
-    const out = g.attend(q4, cells(cache.keys(layer)), cells(cache.values(layer)), group.mask, scale);
+    const [k, v] = [cells(cache.keys(layer)), cells(cache.values(layer))];
+    const out = attend(g, { q: q4, k, v, mask: group.mask, scale });
     const flat = g.reshape(out, [headDim * heads, count]);
     joined = joined ? g.appendRows(joined, flat) : flat;
     firstRow += count;
