@@ -10,13 +10,17 @@ typedef float lanes __attribute__((vector_size(lanes_count * sizeof(float))));
 // Half floats to floats, `lanes_count` of them.
 typedef void lane_reader(const uint16_t *halves, float *values);
 
+typedef float half_lanes __attribute__((vector_size(lanes_count / 2 * sizeof(float))));
+typedef float quarter_lanes __attribute__((vector_size(lanes_count / 4 * sizeof(float))));
+
 ALWAYS_INLINE float lane_sum(const lanes *x) {
-  float parts[lanes_count];
-  memcpy(parts, x, sizeof parts);
-  for (int step = lanes_count / 2; step > 0; step /= 2) {
-    for (int i = 0; i < step; i++) parts[i] += parts[i + step];
-  }
-  return parts[0];
+  half_lanes halves[2];
+  memcpy(halves, x, sizeof halves);
+  const half_lanes half = halves[0] + halves[1];
+  quarter_lanes quarters[2];
+  memcpy(quarters, &half, sizeof quarters);
+  const quarter_lanes sums = quarters[0] + quarters[1];
+  return (sums[0] + sums[2]) + (sums[1] + sums[3]);
 }
 
 // Cells of one sequence and one head of keys and values.
@@ -30,6 +34,8 @@ struct cell_span {
 ALWAYS_INLINE void read_cells(const char *from, size_t cell_bytes, const uint16_t *mask, int count, int head, lane_reader *read,
                               float *to) {
   for (int cell = 0; cell < count; cell++) {
+    const char *ahead = from + (cell + block_cells) * cell_bytes;
+    for (size_t at = 0; at < head * sizeof(uint16_t); at += line_bytes) __builtin_prefetch(ahead + at);
     if (mask[cell]) continue;  // what lies there may be no number
     for (int i = 0; i < head; i += lanes_count) read((const uint16_t *)(from + cell * cell_bytes) + i, to + cell * head + i);
   }
