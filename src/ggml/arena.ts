@@ -31,9 +31,10 @@ export class Arena implements Disposable {
 
   /**
    * @param options.repack put the tensors where the CPU's interleaved products want them; see `Device.repackBufferType`
+   * @param options.isReadWhole ask for large pages, which pay where all of it is read in every step
    * @throws {NativeError} when the device has not that much memory
    */
-  constructor(device: Device, specs: readonly TensorSpec[], options: { repack?: boolean } = {}) {
+  constructor(device: Device, specs: readonly TensorSpec[], options: { repack?: boolean; isReadWhole?: boolean } = {}) {
     const { base } = device.library;
     // Whatever can be wrong with the specs throws here, before anything native exists.
     const forms = specs.map(({ name, dtype, shape }) => {
@@ -73,6 +74,9 @@ export class Arena implements Disposable {
     this.byteLength = this.#buffer ? base.bufferSize(this.#buffer) : 0;
     this.isHost = this.#buffer !== null && !options.repack && base.bufferIsHost(this.#buffer);
     if (this.#buffer) base.bufferSetUsage(this.#buffer, usageWeights);
+    if (this.#buffer && options.isReadWhole) {
+      device.kernels?.useLargePages(base.bufferAddress(this.#buffer), this.byteLength);
+    }
     this.#adoption = device.adopt(this);
   }
 
