@@ -6,7 +6,7 @@
 #define TARGET __attribute__((target("avx2,fma,f16c")))
 
 typedef __m256 vec;
-enum { lanes = 8 };
+enum { lanes = 8, queries_at_once = 2 };
 
 TARGET ALWAYS_INLINE vec load(const float *from) { return _mm256_loadu_ps(from); }
 TARGET ALWAYS_INLINE void store(float *to, vec v) { _mm256_storeu_ps(to, v); }

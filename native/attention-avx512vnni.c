@@ -6,7 +6,7 @@
 #define TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx2,fma")))
 
 typedef __m512 vec;
-enum { lanes = 16 };
+enum { lanes = 16, queries_at_once = 4 };
 
 TARGET ALWAYS_INLINE vec load(const float *from) { return _mm512_loadu_ps(from); }
 TARGET ALWAYS_INLINE void store(float *to, vec v) { _mm512_storeu_ps(to, v); }

@@ -6,7 +6,7 @@
 #define TARGET
 
 typedef float32x4_t vec;
-enum { lanes = 4 };
+enum { lanes = 4, queries_at_once = 4 };
 
 TARGET ALWAYS_INLINE vec load(const float *from) { return vld1q_f32(from); }
 TARGET ALWAYS_INLINE void store(float *to, vec v) { vst1q_f32(to, v); }

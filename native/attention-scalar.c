@@ -4,7 +4,7 @@
 #define TARGET
 
 typedef float vec;
-enum { lanes = 1 };
+enum { lanes = 1, queries_at_once = 1 };
 
 TARGET ALWAYS_INLINE vec load(const float *from) { return *from; }
 TARGET ALWAYS_INLINE void store(float *to, vec v) { *to = v; }

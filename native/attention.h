@@ -3,6 +3,7 @@
 // This is a template: before it is included, a file has defined TARGET and, of the vectors that it works with,
 //
 //   vec, lanes                        a register of floats, and how many; a power of two, 16 at most
+//   queries_at_once                   as there are registers for: four times as many sums, 4 at most
 //   load(from), store(to, v), splat(x)
 //   multiply_add(a, b, c)             a · b + c
 //   sums(a, b, c, d, to)              the sum of each of four, side by side
@@ -16,7 +17,7 @@
 #include <string.h>
 #include "exponential.h"
 
-enum { chunk_cells = 32, tile_rows = 8, head_max = 256, queries_max = 32, prefetch_cells = 16 };
+enum { chunk_cells = 32, tile_rows = 8, head_max = 256, queries_max = 32 };
 
 enum { type_f32 = 0, type_f16 = 1, type_q8_0 = 8 };
 
@@ -60,77 +61,71 @@ TARGET ALWAYS_INLINE void exponentials(float *x, int count) {
   for (int i = 0; i < count; i++) x[i] = x[i] < -87.0f ? 0.0f : exponential(x[i]);
 }
 
-// Scores of a query against the cells of the chunk, of which the first `cells` are there.
-TARGET ALWAYS_INLINE void scores_of(const struct attention *own, const float *query, int64_t cells, float *scores) {
+// Scores of `count` queries against the first `cells` cells of the chunk, four at a time.
+TARGET ALWAYS_INLINE void scores_of(const struct attention *own, int query, const int count, int64_t cells,
+                                    float scores[][chunk_cells]) {
   const int64_t padded = own->padded;
-  // Eight at a time, for a sum must wait for the one before it.
-  for (int64_t cell = 0; cell < cells; cell += 8) {
+  const float *queries = own->query + query * padded;
+  for (int64_t cell = 0; cell < cells; cell += 4) {
     const float *keys = own->keys + cell * padded;
-    vec s0 = splat(0.0f), s1 = s0, s2 = s0, s3 = s0, s4 = s0, s5 = s0, s6 = s0, s7 = s0;
+    vec sum[queries_at_once][4];
+    for (int q = 0; q < count; q++)
+      for (int c = 0; c < 4; c++) sum[q][c] = splat(0.0f);
     for (int64_t i = 0; i < padded; i += lanes) {
-      const vec q = load(query + i);
-      const float *key = keys + i;
-      s0 = multiply_add(q, load(key), s0);
-      s1 = multiply_add(q, load(key + padded), s1);
-      s2 = multiply_add(q, load(key + 2 * padded), s2);
-      s3 = multiply_add(q, load(key + 3 * padded), s3);
-      s4 = multiply_add(q, load(key + 4 * padded), s4);
-      s5 = multiply_add(q, load(key + 5 * padded), s5);
-      s6 = multiply_add(q, load(key + 6 * padded), s6);
-      s7 = multiply_add(q, load(key + 7 * padded), s7);
+      vec key[4];
+      for (int c = 0; c < 4; c++) key[c] = load(keys + c * padded + i);
+      for (int q = 0; q < count; q++) {
+        const vec x = load(queries + q * padded + i);
+        for (int c = 0; c < 4; c++) sum[q][c] = multiply_add(x, key[c], sum[q][c]);
+      }
     }
-    sums(s0, s1, s2, s3, scores + cell);
-    sums(s4, s5, s6, s7, scores + cell + 4);
+    for (int q = 0; q < count; q++) sums(sum[q][0], sum[q][1], sum[q][2], sum[q][3], scores[q] + cell);
   }
 }
 
-// Values of the first `cells` cells of the chunk, each by its weight, added to what the query has. `cells` is even: weights beyond
-// those that are there are 0.
-TARGET ALWAYS_INLINE void add_values(struct attention *own, float *sum, int64_t cells, const float *weights) {
+// Values of the first `cells` cells of the chunk, each by its weight, added to what `count` queries have.
+TARGET ALWAYS_INLINE void add_values(struct attention *own, int query, const int count, int64_t cells,
+                                     float weights[][chunk_cells]) {
   const int64_t padded = own->padded;
-  int64_t i = 0;
-  for (; i + 4 * lanes <= padded; i += 4 * lanes) {
-    float *to = sum + i;
-    vec a0 = load(to), a1 = load(to + lanes), a2 = load(to + 2 * lanes), a3 = load(to + 3 * lanes);
-    vec b0 = splat(0.0f), b1 = b0, b2 = b0, b3 = b0;
-    for (int64_t cell = 0; cell < cells; cell += 2) {
-      const vec even = splat(weights[cell]), odd = splat(weights[cell + 1]);
-      const float *from = own->values + cell * padded + i, *next = from + padded;
-      a0 = multiply_add(even, load(from), a0);
-      a1 = multiply_add(even, load(from + lanes), a1);
-      a2 = multiply_add(even, load(from + 2 * lanes), a2);
-      a3 = multiply_add(even, load(from + 3 * lanes), a3);
-      b0 = multiply_add(odd, load(next), b0);
-      b1 = multiply_add(odd, load(next + lanes), b1);
-      b2 = multiply_add(odd, load(next + 2 * lanes), b2);
-      b3 = multiply_add(odd, load(next + 3 * lanes), b3);
+  float *sums_of = own->sum + query * padded;
+  for (int64_t i = 0; i < padded; i += 4 * lanes) {
+    const int registers = padded - i < 4 * lanes ? (int)((padded - i) / lanes) : 4;
+    if (registers == 4) {
+      vec sum[queries_at_once][4];
+      for (int q = 0; q < count; q++)
+        for (int r = 0; r < 4; r++) sum[q][r] = load(sums_of + q * padded + i + r * lanes);
+      for (int64_t cell = 0; cell < cells; cell++) {
+        const float *values = own->values + cell * padded + i;
+        vec value[4];
+        for (int r = 0; r < 4; r++) value[r] = load(values + r * lanes);
+        for (int q = 0; q < count; q++) {
+          const vec weight = splat(weights[q][cell]);
+          for (int r = 0; r < 4; r++) sum[q][r] = multiply_add(weight, value[r], sum[q][r]);
+        }
+      }
+      for (int q = 0; q < count; q++)
+        for (int r = 0; r < 4; r++) store(sums_of + q * padded + i + r * lanes, sum[q][r]);
+      continue;
     }
-    const vec one = splat(1.0f);
-    store(to, multiply_add(b0, one, a0));
-    store(to + lanes, multiply_add(b1, one, a1));
-    store(to + 2 * lanes, multiply_add(b2, one, a2));
-    store(to + 3 * lanes, multiply_add(b3, one, a3));
-  }
-  for (; i < padded; i += lanes) {
-    vec a = load(sum + i);
-    const float *from = own->values + i;
-    for (int64_t cell = 0; cell < cells; cell++) a = multiply_add(splat(weights[cell]), load(from + cell * padded), a);
-    store(sum + i, a);
+    for (int q = 0; q < count; q++) {
+      for (int r = 0; r < registers; r++) {
+        float *to = sums_of + q * padded + i + r * lanes;
+        const float *values = own->values + i + r * lanes;
+        vec sum = load(to);
+        for (int64_t cell = 0; cell < cells; cell++) sum = multiply_add(splat(weights[q][cell]), load(values + cell * padded), sum);
+        store(to, sum);
+      }
+    }
   }
 }
 
-// A query against one chunk, which begins at cell `chunk` of the sequence. What lies beyond the end of the sequence in keys and values
-// is zeros or cells of an earlier chunk: numbers, which a weight of 0 leaves out.
-TARGET ALWAYS_INLINE void attend_to_chunk(struct attention *own, int query, int64_t chunk) {
-  const int64_t begin = own->first[query] > chunk ? own->first[query] - chunk : 0;
-  const int64_t end = own->end[query] < chunk + chunk_cells ? own->end[query] - chunk : chunk_cells;
-  if (begin >= end) return;
-  const int64_t cells = (end + 7) / 8 * 8;
-  float *sum = own->sum + query * own->padded;
-  float weights[chunk_cells], most[8], totals[8] = {0};
-  scores_of(own, own->query + query * own->padded, cells, weights);
+// A query's scores of one chunk to weights, of the cells from `begin` to `end`, 0 for all others: its largest score and its sums are
+// those of this chunk too then.
+TARGET ALWAYS_INLINE void weigh_scores(struct attention *own, int query, int64_t begin, int64_t end, float *weights) {
+  float most[8], totals[8] = {0};
   for (int64_t i = 0; i < begin; i++) weights[i] = -INFINITY;
   for (int64_t i = end; i < chunk_cells; i++) weights[i] = -INFINITY;
+  // Eight side by side, since compilers do not change the order of comparisons and sums.
   for (int i = 0; i < 8; i++) most[i] = own->largest[query];
   for (int first = 0; first < chunk_cells; first += 8)
     for (int i = 0; i < 8; i++) most[i] = weights[first + i] > most[i] ? weights[first + i] : most[i];
@@ -140,7 +135,7 @@ TARGET ALWAYS_INLINE void attend_to_chunk(struct attention *own, int query, int6
     float shrink = own->largest[query] - largest;
     exponentials(&shrink, 1);
     own->weight[query] *= shrink;
-    for (int64_t i = 0; i < own->padded; i++) sum[i] *= shrink;
+    for (int64_t i = 0; i < own->padded; i++) own->sum[query * own->padded + i] *= shrink;
     own->largest[query] = largest;
   }
   for (int i = 0; i < chunk_cells; i++) weights[i] -= largest;
@@ -148,7 +143,27 @@ TARGET ALWAYS_INLINE void attend_to_chunk(struct attention *own, int query, int6
   for (int first = 0; first < chunk_cells; first += 8)
     for (int i = 0; i < 8; i++) totals[i] += weights[first + i];
   for (int i = 0; i < 8; i++) own->weight[query] += totals[i];
-  add_values(own, sum, cells, weights);
+}
+
+// `count` queries, against one chunk, which begins at cell `chunk` of the sequence. What lies beyond the end
+// of the sequence in keys and values is zeros or cells of an earlier chunk: numbers, which a weight of 0 leaves out.
+TARGET ALWAYS_INLINE void attend_to_chunk(struct attention *own, int query, const int count, int64_t chunk) {
+  float weights[queries_at_once][chunk_cells];
+  int64_t cells = 0;
+  for (int q = query; q < query + count; q++) {
+    const int64_t end = own->end[q] - chunk;
+    cells = end > cells ? end : cells;
+  }
+  if (cells <= 0) return;
+  cells = cells > chunk_cells ? chunk_cells : (cells + 3) / 4 * 4;
+  scores_of(own, query, count, cells, weights);
+  for (int q = 0; q < count; q++) {
+    const int64_t first = own->first[query + q] - chunk, end = own->end[query + q] - chunk;
+    // A query that looks at nothing here must not take −∞ for its largest score.
+    if (end <= 0 || first >= chunk_cells) memset(weights[q], 0, sizeof weights[q]);
+    else weigh_scores(own, query + q, first < 0 ? 0 : first, end < chunk_cells ? end : chunk_cells, weights[q]);
+  }
+  add_values(own, query, count, cells, weights);
 }
 
 // result: [head_dim · heads, rows] f32. src[0]: queries [head_dim, heads, rows] f32. src[1], src[2]: keys and values of all cells
@@ -163,6 +178,7 @@ TARGET ALWAYS_INLINE void attend_rows(struct ggml_tensor *result, int thread, in
   const int64_t head_dim = q->ne[0], heads = q->ne[1], rows = q->ne[2];
   const int64_t kv_heads = k->ne[1], shared = heads / kv_heads;
   const int64_t padded = (head_dim + lanes - 1) / lanes * lanes;
+  const size_t head_bytes = k->nb[1];
   const float scale = 1.0f / sqrtf((float)head_dim);
   struct attention own;
   own.padded = padded;
@@ -206,12 +222,19 @@ TARGET ALWAYS_INLINE void attend_rows(struct ggml_tensor *result, int thread, in
           const size_t at = (size_t)(start + chunk + cell);
           const char *key = (const char *)k->data + at * k->nb[2] + (size_t)kv_head * k->nb[1];
           const char *value = (const char *)v->data + at * v->nb[2] + (size_t)kv_head * v->nb[1];
-          __builtin_prefetch(key + prefetch_cells * k->nb[2]);
-          __builtin_prefetch(value + prefetch_cells * v->nb[2]);
+          for (size_t line = 0; line < head_bytes; line += line_bytes) {
+            __builtin_prefetch(key + chunk_cells * k->nb[2] + line);
+            __builtin_prefetch(value + chunk_cells * v->nb[2] + line);
+          }
           cell_as_floats(k->type, key, head_dim, padded, own.keys + cell * padded);
           cell_as_floats(v->type, value, head_dim, padded, own.values + cell * padded);
         }
-        for (int query = 0; query < count; query++) attend_to_chunk(&own, query, chunk);
+        int query = 0;
+        for (; query + queries_at_once <= count; query += queries_at_once) attend_to_chunk(&own, query, queries_at_once, chunk);
+        const int left = count - query;
+        if (queries_at_once > 3 && left == 3) attend_to_chunk(&own, query, 3, chunk);
+        if (queries_at_once > 2 && left == 2) attend_to_chunk(&own, query, 2, chunk);
+        if (queries_at_once > 1 && left == 1) attend_to_chunk(&own, query, 1, chunk);
       }
       for (int query = 0; query < count; query++) {
         float *of_row = (float *)((char *)result->data + (size_t)(row + query % tile) * result->nb[1]);
