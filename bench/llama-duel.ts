@@ -48,8 +48,8 @@ export interface DuelOptions {
 
 export interface DuelSummary {
   readonly kernels: string;
-  /** Largest difference between the sides' log-probabilities of likely tokens after a prompt: small when the weights are the same. */
-  readonly logprobDifference: number;
+  /** Largest difference between the sides' log-probabilities of likely tokens after a prompt, where they have the same weights: small then. */
+  readonly logprobDifference: number | null;
   /** Batches for which llama.cpp's cache was one buffer, which was faster here than one a sequence. */
   readonly unified: readonly string[];
 }
@@ -89,7 +89,12 @@ export async function duel(library: LlamaLibrary, pairing: Pairing, options: Due
     const peer = peerFor(measure);
     options.onOutcome(measure, race(runner(measure, ours), runner(measure, peer), rounds));
   }
-  return { kernels: ours.kernels, logprobDifference: logprobDifference(ours, alone, vocabSize), unified };
+  const isSame = pairing.ours === pairing.theirs;
+  return {
+    kernels: ours.kernels,
+    logprobDifference: isSame ? logprobDifference(ours, alone, vocabSize) : null,
+    unified,
+  };
 }
 
 function logprobDifference(ours: Contender, peer: Contender, vocabSize: number): number {

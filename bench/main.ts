@@ -54,6 +54,12 @@ const report = (name: string, outcome: Outcome, goal?: number) =>
 
 if (flags.model) {
   const options = { source: flags.model, folder: flags.work, threads, rounds };
+  const divergences = await measureDivergences(library, options);
+  const { positions, kindredQ8, llamaQ8, llamaQ4 } = divergences;
+  console.log(
+    `KL from the model in 32 bits, nats a token over ${positions} positions: kindred Q8_0 ${kindredQ8.toFixed(5)}, llama.cpp Q8_0 ${llamaQ8.toFixed(5)}, llama.cpp Q4_0 ${llamaQ4.toFixed(5)}\n`,
+  );
+  results.push({ kind: "divergence", ...divergences });
   for (const pairing of pairings) {
     console.log(line(`${pairing.name}`, ["kindred", "llama.cpp", "ratio", "goal"]));
     const { logprobDifference, unified, kernels } = await duel(library, pairing, {
@@ -70,14 +76,9 @@ if (flags.model) {
       },
     });
     const caches = unified.length > 0 ? `one cache for ${unified.join(" and ")}` : "a cache a sequence";
-    console.log(`  ${kernels}; log-probabilities differ by ${logprobDifference.toFixed(3)}; llama.cpp has ${caches}\n`);
+    const agreement = logprobDifference === null ? "" : `; log-probabilities differ by ${logprobDifference.toFixed(3)}`;
+    console.log(`  ${kernels}${agreement}; llama.cpp has ${caches}\n`);
   }
-  const divergences = await measureDivergences(library, options);
-  const { positions, kindredQ8, llamaQ8, llamaQ4 } = divergences;
-  console.log(
-    `KL from the model in 32 bits, nats a token over ${positions} positions: kindred Q8_0 ${kindredQ8.toFixed(5)}, llama.cpp Q8_0 ${llamaQ8.toFixed(5)}, llama.cpp Q4_0 ${llamaQ4.toFixed(5)}\n`,
-  );
-  results.push({ kind: "divergence", ...divergences });
 }
 
 if (flags.base && flags.tuned) {

@@ -42,7 +42,8 @@ export class MemoryWatch implements Disposable {
   readonly #samples: { atMs: number; engineBytes: number; frontBytes: number }[] = [];
   readonly #timer: NodeJS.Timeout;
 
-  constructor(processes: { readonly engine: number | undefined; readonly front: number | undefined }) {
+  /** @param processes their ids, which are asked for each time: an engine that dies is followed by another */
+  constructor(processes: { readonly engine?: number; readonly front?: number | undefined }) {
     const look = () => {
       const [engineBytes, frontBytes] = [residentBytes(processes.engine), residentBytes(processes.front)];
       if (engineBytes !== undefined && frontBytes !== undefined)

@@ -3,7 +3,7 @@
 
 import { readdirSync } from "node:fs";
 import path from "node:path";
-import { openService } from "../src/cli/wire.js";
+import { openService, type Service } from "../src/cli/wire.js";
 import type { Completer } from "../src/core/index.js";
 import type { EngineInfo, EngineOptions } from "../src/engine/index.js";
 import { createApp, listen } from "../src/http/index.js";
@@ -44,9 +44,9 @@ export type FromSide =
       readonly url: string;
       /** Of Kindred. */
       readonly info?: EngineInfo;
-      /** The engine's process where it is another one. */
-      readonly enginePid?: number;
     }
+  /** The engine has a process of its own, from the start or after the one before it died. */
+  | { readonly type: "engine"; readonly pid: number }
   | { readonly type: "loaded"; readonly model: string; readonly tookMs: number }
   /** The answer to any message: the most memory that the process had. */
   | { readonly type: "memory"; readonly peakBytes: number };
@@ -54,22 +54,16 @@ export type FromSide =
 interface Opened {
   readonly completer: Completer;
   readonly info?: EngineInfo;
-  readonly enginePid?: number | undefined;
 }
 
 const say = (message: FromSide) => process.send!(message);
 const side = JSON.parse(process.argv[2]!) as Side;
-const { completer, info, enginePid } = await open();
+const { completer, info } = await open();
 const keys = side.apiKeys.length > 0 ? { apiKeys: side.apiKeys } : {};
 const server = await listen(createApp({ completer, ...keys }), { port: 0, drainTimeoutMs: 0 });
 process.on("message", () => say({ type: "memory", peakBytes: 1024 * process.resourceUsage().maxRSS }));
 process.once("disconnect", () => process.exit());
-say({
-  type: "listening",
-  url: `${server.url}/v1`,
-  ...(info ? { info } : {}),
-  ...(enginePid === undefined ? {} : { enginePid }),
-});
+say({ type: "listening", url: `${server.url}/v1`, ...(info ? { info } : {}) });
 
 async function open(): Promise<Opened> {
   const folders = foldersOf(side);
@@ -105,11 +99,17 @@ async function openSide(onLoad: (model: string, tookMs: number) => void): Promis
     inline: !side.isolated,
     onEvent: (event) => {
       if (event.type === "variantLoaded") onLoad(event.variant, event.tookMs);
+      if (event.type === "engineRestarted") sayEngine(service);
     },
   });
+  sayEngine(service);
   const [refused] = service.info.refused;
   if (refused) throw new Error(`${refused.name}: ${refused.error.message}`);
   return service;
+}
+
+function sayEngine({ enginePid }: Service): void {
+  if (enginePid !== undefined) say({ type: "engine", pid: enginePid });
 }
 
 function ownEngine(base: string): Promise<EnginePort> {

@@ -92,7 +92,14 @@ async function workloadOf(flags: ServingFlags, models: readonly string[]): Promi
   };
   if (flags.trace === undefined)
     return generateWorkload({ ...content, arrivals: flags.arrivals, rate: flags.rate, perModel: false });
-  return tracedWorkload(await readTrace(flags.trace), { ...content, speed: flags.speed });
+  const traced = tracedWorkload(await readTrace(flags.trace), { ...content, speed: flags.speed });
+  return traced.map((request) => cut(request, flags.context));
+}
+
+/** A request of a trace as far as it fits the context: a quarter of it for the answer, and room for the words to be longer than they were measured. */
+function cut(request: PlannedRequest, context: number): PlannedRequest {
+  const outputTokens = Math.min(request.outputTokens, Math.floor(context / 4));
+  return { ...request, outputTokens, promptTokens: Math.min(request.promptTokens, Math.floor(context / 2)) };
 }
 
 /** Of a checkpoint's parameters as they are stored. */

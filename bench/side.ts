@@ -49,14 +49,16 @@ export async function runSide(side: Side, run: SideRun): Promise<SideResult> {
   const child = fork(fileURLToPath(new URL("serving-process.js", import.meta.url)), [JSON.stringify(side)]);
   try {
     const loads: { model: string; atMs: number; tookMs: number }[] = [];
+    const processes: { engine?: number; front?: number | undefined } = { front: child.pid };
     child.on("message", (message: FromSide) => {
       if (message.type === "loaded") loads.push({ ...message, atMs: performance.now() });
+      if (message.type === "engine") processes.engine = message.pid;
     });
-    const { url, info, enginePid } = await messageOf(child, "listening");
+    const { url, info } = await messageOf(child, "listening");
     using target = new Target({ url, apiKeys: side.apiKeys, body: hasNaturalEnds ? {} : { ignore_eos: true } });
     const source = await prompts(target);
     const before = loads.length;
-    using watch = new MemoryWatch({ engine: enginePid, front: child.pid });
+    using watch = new MemoryWatch(processes);
     const replayed = await replay(workload, {
       target,
       prompts: source,

@@ -42,7 +42,14 @@ test("a whole answer has OpenAI's shape to the letter", async (t) => {
     ],
     usage,
   });
-  const asked = { model: "base", prompt: { kind: "chat", messages }, sampling: {}, maxTokens: null, stop: [] };
+  const asked = {
+    model: "base",
+    prompt: { kind: "chat", messages },
+    sampling: {},
+    maxTokens: null,
+    minTokens: 0,
+    stop: [],
+  };
   assert.deepEqual(completer.requests, [{ ...asked, topLogprobs: null, standing: ordinary }]);
 });
 
