@@ -94,6 +94,13 @@ export class Device implements Disposable {
     return this.library.base.deviceBufferType(this.device);
   }
 
+  /** Bytes that the device says it has free. */
+  get freeBytes(): number {
+    const [free, total] = [new BigUint64Array(1), new BigUint64Array(1)];
+    this.library.base.deviceMemory(this.device, free, total);
+    return Number(free[0]);
+  }
+
   /**
    * The CPU's buffer type that interleaves the rows of some types for its fastest products, if this CPU has one. Tensors
    * in it can be multiplied with and nothing else.

@@ -1,4 +1,4 @@
-export { Arena, type TensorSpec } from "./arena.js";
+export { Arena, type ArenaOptions, type TensorSpec } from "./arena.js";
 export { type BindInput, computeOnce, runOnce } from "./compute-once.js";
 export { Device } from "./device.js";
 export * as gradients from "./gradients.js";
@@ -6,6 +6,8 @@ export { Graph, GraphError, type Rope } from "./graph.js";
 export { GraphMemory } from "./graph-memory.js";
 export { type KernelOptions, type Kernels, type LoadedKernels, loadKernels } from "./kernels.js";
 export { type DeviceKind, isInstalled } from "./library.js";
+export { stackEntryBytes } from "./paged-layout.js";
+export { pageBytes } from "./pages.js";
 export { addPoolProduct, type PoolProduct } from "./pool-product.js";
 export { fromFloat32, toFloat32 } from "./quantize.js";
 export { type ShapeLike, Tensor } from "./tensor.js";
