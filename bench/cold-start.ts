@@ -31,8 +31,9 @@ export interface ColdStart {
  */
 export async function measureColdStart(options: ColdStartOptions): Promise<ColdStart> {
   const { base, variants, names, full, rounds } = options;
-  const engine = { ...options.engine, sequences: 1 };
-  await using service = await openService({ base, variants, engine: { ...engine, slotBytes: 1 }, inline: true });
+  const engine = { ...options.engine, sequences: 1, contextLength: 128 };
+  const memoryBytes = await memoryOfOne(options, engine);
+  await using service = await openService({ base, variants, engine: { ...engine, memoryBytes }, inline: true });
   const served = await describeModel(full.path, engine.contextLength);
   const times: { variantMs: number; warmMs: number; fullMs: number }[] = [];
   await firstTokenMs(service.completer, names[1]);
@@ -70,4 +71,11 @@ async function firstTokenMs(completer: Completer, model: string): Promise<number
     if (event.type !== "started") break;
   }
   return performance.now() - startedMs;
+}
+
+/** Memory in which one variant fits beside a request, and not two. */
+async function memoryOfOne({ base, variants }: ColdStartOptions, engine: ColdStartOptions["engine"]): Promise<number> {
+  await using service = await openService({ base, variants, engine, inline: true });
+  const { baseBytes, stepBytes, fixedBytes, sequenceBytes, variantBytes } = service.info.memory;
+  return baseBytes + stepBytes + fixedBytes + sequenceBytes + variantBytes;
 }

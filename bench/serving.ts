@@ -7,7 +7,7 @@ import { untilInterrupted } from "../src/cli/interrupt.js";
 import { findVariants } from "../src/cli/wire.js";
 import { parametersOf, tensorBytes } from "../src/core/index.js";
 import { restoreCheckpoint } from "../src/delta/index.js";
-import { defaultEngineOptions } from "../src/engine/index.js";
+import { defaultEngineOptions, planMemory } from "../src/engine/index.js";
 import { openCheckpoint, openDelta } from "../src/formats/index.js";
 import {
   type Arrivals,
@@ -106,9 +106,12 @@ await untilInterrupted(async (signal) => {
     prompts: async (target: Parameters<typeof measureText>[0]) =>
       syntheticPrompts(await measureText(target, names[0]!, "chat", signal), "chat", number("seed")),
   };
-  const slotBytes = resident * fullBytes;
+  // The base, what requests may come to need, and as many full models as the other side has beside it.
+  const { division } = await planMemory({ ...defaultEngineOptions, ...engine, base: flags.base, variants: [] });
+  const requestBytes = division.sequences * division.sequenceBytes;
+  const memoryBytes = division.baseBytes + division.stepBytes + requestBytes + resident * fullBytes;
   const ours = await runSide(
-    { kind: "kindred", base: flags.base, variants: crowdFolder, engine: { ...engine, slotBytes } },
+    { kind: "kindred", base: flags.base, variants: crowdFolder, engine: { ...engine, memoryBytes } },
     run,
   );
   console.log(`Kindred\n${printRun({ ...ours.summary, models: [] }, slo)}\n`);

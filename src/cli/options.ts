@@ -1,7 +1,7 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
-import { defaultEngineOptions, type EngineOptions } from "../engine/index.js";
+import { defaultEngineOptions, type EngineOptions, memoryShare } from "../engine/index.js";
 import { kvDTypes } from "../model/index.js";
-import { formatBytes, parseBytes } from "../util/index.js";
+import { parseBytes } from "../util/index.js";
 
 /** What commands that compute let one choose about where and in what precision. */
 export interface DeviceFlags {
@@ -14,7 +14,7 @@ export interface DeviceFlags {
 /** What commands that run a model let one choose about its engine. */
 export interface EngineFlags extends DeviceFlags {
   readonly context: number;
-  readonly slotMemory: number;
+  readonly memory?: number;
 }
 
 const defaults = defaultEngineOptions;
@@ -44,16 +44,20 @@ export function engineFlags(command: Command): Command {
       defaults.contextLength,
     )
     .option(
-      "--slot-memory <bytes>",
-      `memory for variants, e.g. 512MB (default: ${formatBytes(defaults.slotBytes)})`,
+      "--memory <bytes>",
+      `for weights, requests and variants together, e.g. 8GB (default: ${100 * memoryShare} % of what is free)`,
       byteCount,
-      defaults.slotBytes,
     );
 }
 
 /** Adds the flag of commands that run many requests at once. */
 export function sequencesFlag(command: Command): Command {
   return command.option("--sequences <count>", "requests that run at once", positiveInteger, defaults.sequences);
+}
+
+/** Adds the flag of commands that hold many variants. */
+export function pinFlag(command: Command): Command {
+  return command.option("--pin <name...>", "variants that are always resident, loaded at the start");
 }
 
 /** Flags → the options an engine starts with. */
@@ -66,7 +70,7 @@ export function engineOptions(flags: EngineFlags, sequences: number): Omit<Engin
     kvDType: flags.kvDtype,
     contextLength: flags.context,
     sequences,
-    slotBytes: flags.slotMemory,
+    memoryBytes: flags.memory ?? null,
   };
 }
 

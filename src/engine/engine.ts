@@ -1,8 +1,9 @@
-import { availableParallelism } from "node:os";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import {
   DeadlineExceeded,
+  errorFromData,
   errorToData,
+  InsufficientMemory,
   ModelNotFound,
   Overloaded,
   type SequenceSpec,
@@ -11,29 +12,23 @@ import {
 } from "../core/index.js";
 import { type Checkpoint, openCheckpoint } from "../formats/index.js";
 import { Device, loadKernels } from "../ggml/index.js";
-import { type DecoderState, DeltaPools, KvCache, Weights } from "../model/index.js";
+import { Budget, Pace, type PaceGuess } from "../memory/index.js";
+import { type DecoderState, DeltaPools, KvCache, Weights, weightBytes } from "../model/index.js";
 import { type Facts, Scheduler } from "../scheduler/index.js";
-import { Residency } from "../storage/index.js";
+import { type Placement, Residency } from "../storage/index.js";
 import type { ResidentVariant } from "./batch.js";
+import { memoryShare } from "./defaults.js";
 import { largestStep } from "./largest-step.js";
+import { divideMemory } from "./memory-division.js";
 import type { EngineInfo, EngineOptions, FromEngine } from "./messages.js";
-import { capacityOf, poolLayout } from "./pool-layout.js";
+import { capacityOf } from "./pool-layout.js";
+import { expectedStepBytes } from "./step-bytes.js";
 import { Stepper } from "./stepper.js";
 import { loadVariant } from "./variant-load.js";
 import { openVariants, type RegisteredVariant } from "./variants.js";
 
-/** What an engine does where its starter did not choose. */
-export const defaultEngineOptions: Omit<EngineOptions, "base" | "variants"> = {
-  baseDType: "auto",
-  kvDType: "f16",
-  device: "cpu",
-  threads: availableParallelism(),
-  contextLength: 2048,
-  sequences: 16,
-  slotBytes: 1 << 30,
-  stepTokens: 512,
-  queueMax: 256,
-};
+/** Before loads were seen: some milliseconds, and a gigabyte a second. */
+const loadGuess = { fixedMs: 5, unitMs: 1e-6, units: 1e7 };
 
 /** The longest that a timer of Node can wait. */
 const timerMaxMs = 2 ** 31 - 1;
@@ -52,18 +47,15 @@ export class Engine implements Disposable {
   readonly #scheduler: Scheduler;
   readonly #residency: Residency;
   readonly #variants: ReadonlyMap<string, RegisteredVariant>;
-  readonly #loading = new Set<string>();
   /** How often each variant was loaded. */
   readonly #loads = new Map<string, number>();
+  readonly #loadPace = new Pace(loadGuess);
+  readonly #stepPace: Pace;
   readonly #facts: Facts = {
-    residency: (variant) =>
-      this.#loading.has(variant) ? "loading" : this.#residency.find(variant) ? "resident" : "absent",
+    residency: (variant) => this.#residency.state(variant),
     identity: (variant) => this.#variants.get(variant)!.digest ?? `load ${this.#loads.get(variant)}`,
-    hasRoom: (variant, pinned) =>
-      this.#residency.hasRoom(
-        this.#variants.get(variant)!.needs,
-        (other) => pinned.has(other) || this.#loading.has(other),
-      ),
+    hasRoom: (variant, spared, bytesMore) =>
+      this.#residency.hasRoom(this.#variants.get(variant)!.needs, spared, bytesMore),
   };
   #wake: (() => void) | undefined;
   #stopped = false;
@@ -92,33 +84,59 @@ export class Engine implements Disposable {
     kernels: string,
   ): Promise<Engine> {
     const { config } = checkpoint;
+    const budgetBytes = options.memoryBytes ?? Math.floor(memoryShare * device.freeBytes);
+    const expectedBytes = weightBytes(checkpoint, options.baseDType);
+    if (expectedBytes > budgetBytes) {
+      throw new InsufficientMemory("start", { budgetBytes, parts: { "the base": expectedBytes } });
+    }
     const weights = await Weights.load(device, checkpoint, {
       dtype: options.baseDType,
       onProgress: (progress) => emit({ type: "loading", ...progress }),
     });
-    const { variants, refused } = await openVariants(options.variants, checkpoint);
+    const opened = await openVariants(options.variants, checkpoint);
+    checkPins(options.pinned, opened);
     const contextLength = Math.min(options.contextLength, config.contextLength);
-    const cache = new KvCache(device, config, { contextLength, regions: options.sequences, dtype: options.kvDType });
-    const layout = poolLayout(config, [...variants.values()], options.slotBytes);
-    const pools = layout && new DeltaPools(device, config, layout);
+    const demands = {
+      ...options,
+      budgetBytes,
+      config,
+      contextLength,
+      baseBytes: weights.byteLength,
+      stepBytes: expectedStepBytes(config, { ...options, contextLength }),
+      variants: opened.variants,
+      page: device.page,
+    };
+    const divided = divideMemory(demands);
+    const cache = new KvCache(device, config, {
+      contextLength,
+      regions: divided.division.sequences,
+      dtype: options.kvDType,
+    });
+    const pools = divided.layout && new DeltaPools(device, config, divided.layout);
     pools?.copyBaseVectors(weights);
     const state = { weights, cache, pools };
     const stepper = new Stepper(device, state);
     const { plan, resident } = largestStep(state, options.stepTokens);
     stepper.reserve(plan, resident);
+    // Where cells and slots have no memory yet, what steps take in truth is known in time.
+    const isShared = divided.division.sharedBytes > 0;
+    const { division, refused } = isShared ? divideMemory({ ...demands, stepBytes: stepper.byteLength }) : divided;
+    for (const { name } of refused) {
+      await opened.variants.get(name)!.source[Symbol.asyncDispose]();
+      opened.variants.delete(name);
+    }
     const info: EngineInfo = {
       device: device.description,
       kernels,
       threads: device.threads,
       contextLength,
-      sequences: options.sequences,
-      baseBytes: weights.byteLength,
-      kvBytes: cache.byteLength,
-      slotBytes: pools?.byteLength ?? 0,
-      variantsMax: layout?.variants ?? 0,
-      refused,
+      sequences: division.sequences,
+      memory: division,
+      refused: [...opened.refused, ...refused],
     };
-    return new Engine({ options, emit, device, state, stepper, variants, info });
+    const engine = new Engine({ options, emit, device, state, stepper, variants: opened.variants, info });
+    for (const name of options.pinned) await engine.#loadPinned(name);
+    return engine;
   }
 
   private constructor(parts: {
@@ -130,20 +148,37 @@ export class Engine implements Disposable {
     variants: ReadonlyMap<string, RegisteredVariant>;
     info: EngineInfo;
   }) {
-    const { options, state } = parts;
-    this.info = parts.info;
+    const { options, state, info } = parts;
+    const { cache, pools } = state;
+    this.info = info;
     this.#emit = parts.emit;
     this.#device = parts.device;
     this.#state = state;
     this.#stepper = parts.stepper;
     this.#variants = parts.variants;
+    this.#stepPace = new Pace(stepGuess(info.memory.baseBytes));
+    const budget = new Budget(info.memory.sharedBytes);
     this.#scheduler = new Scheduler({
-      regions: options.sequences,
-      contextLength: state.cache.contextLength,
+      regions: info.sequences,
+      contextLength: cache.contextLength,
       stepTokens: options.stepTokens,
       queueMax: options.queueMax,
+      memory: {
+        budget,
+        bytesOf: (cells) => cache.bytesOf(cells),
+        msOf: (tokens) => this.#stepPace.estimateMs(tokens),
+        discard: (region, fromCell) => cache.discard(region, fromCell),
+      },
     });
-    this.#residency = new Residency(capacityOf(state.pools?.layout));
+    this.#residency = new Residency(capacityOf(pools?.layout), {
+      memory: {
+        budget,
+        bytesOf: (needs) => pools?.bytesOf(needs) ?? 0,
+        msOf: (bytes) => this.#loadPace.estimateMs(bytes),
+        discard: ({ index, slots }) => pools?.discard(index, slots),
+      },
+      pinned: new Set(options.pinned),
+    });
   }
 
   /** Queues a sequence; its tokens come through `emit`, or one `failed` message that says why not. */
@@ -198,12 +233,15 @@ export class Engine implements Disposable {
 
   /** A step that fails takes its sequences with it and nobody else. */
   #step(plan: StepPlan): void {
-    for (const { sequence } of plan.spans) if (sequence.variant !== null) this.#residency.touch(sequence.variant);
+    const startedMs = performance.now();
     try {
       const tokens = this.#stepper.step(plan, (variant) => this.#resident(variant));
-      const started = plan.spans.flatMap(({ sequence: { id, spec, generatedTokens, cachedTokens }, samples }) =>
-        samples && generatedTokens === spec.generated.length ? [{ id, cachedTokens }] : [],
+      this.#stepPace.observe(tokensOf(plan), performance.now() - startedMs);
+      const first = plan.spans.filter(
+        ({ sequence: { spec, generatedTokens }, samples }) => samples && generatedTokens === spec.generated.length,
       );
+      for (const { sequence } of first) if (sequence.variant !== null) this.#residency.use(sequence.variant);
+      const started = first.map(({ sequence: { id, cachedTokens } }) => ({ id, cachedTokens }));
       const finished = this.#scheduler.commit(plan, tokens);
       if (tokens.length > 0) this.#emit({ type: "step", started, tokens, finished });
     } catch (error) {
@@ -219,33 +257,46 @@ export class Engine implements Disposable {
   }
 
   #resident(variant: string): ResidentVariant | undefined {
-    const placement = this.#loading.has(variant) ? undefined : this.#residency.find(variant);
+    const placement = this.#residency.state(variant) === "resident" ? this.#residency.find(variant) : undefined;
     return placement && { ...placement, vocabSize: this.#variants.get(variant)!.vocabSize };
   }
 
   /** Begins to load a variant if there is room for it now; the plan asks again as long as it is wanted. */
   #load({ variant: name, spared }: WantedVariant): void {
-    const variant = this.#variants.get(name)!;
-    const isPinned = (other: string) => spared.has(other) || this.#loading.has(other);
-    const placement = this.#residency.place(name, variant.needs, isPinned);
+    const placement = this.#residency.place(name, this.#variants.get(name)!.needs, spared);
     if (!placement) return;
-    this.#loading.add(name);
+    this.#loadInto(name, placement)
+      .catch((error: unknown) => {
+        for (const id of this.#scheduler.abortVariant(name)) this.#fail(id, error);
+      })
+      .finally(() => this.#wake?.());
+  }
+
+  /** Loads a variant before there is any work. */
+  async #loadPinned(name: string): Promise<void> {
+    const placement = this.#residency.place(name, this.#variants.get(name)!.needs, new Set());
+    if (!placement)
+      throw new InsufficientMemory(`pin ${name}`, { budgetBytes: this.info.memory.budgetBytes, parts: {} });
+    await this.#loadInto(name, placement);
+  }
+
+  /** Fills a variant's slots, or gives them back. */
+  async #loadInto(name: string, placement: Placement): Promise<void> {
+    const variant = this.#variants.get(name)!;
     this.#loads.set(name, (this.#loads.get(name) ?? 0) + 1);
+    const slotBytes = this.#state.pools?.bytesOf(variant.needs) ?? 0;
+    const expectedMs = this.#loadPace.estimateMs(slotBytes);
     const startedMs = performance.now();
-    loadVariant(variant, placement, this.#state)
-      .then(
-        (bytes) => {
-          this.#emit({ type: "variantLoaded", variant: name, bytes, tookMs: performance.now() - startedMs });
-        },
-        (error: unknown) => {
-          this.#residency.drop(name);
-          for (const id of this.#scheduler.abortVariant(name)) this.#fail(id, error);
-        },
-      )
-      .finally(() => {
-        this.#loading.delete(name);
-        this.#wake?.();
-      });
+    try {
+      const bytes = await loadVariant(variant, placement, this.#state);
+      const tookMs = performance.now() - startedMs;
+      this.#loadPace.observe(slotBytes, tookMs);
+      this.#residency.loaded(name);
+      this.#emit({ type: "variantLoaded", variant: name, bytes, tookMs, expectedMs });
+    } catch (error) {
+      this.#residency.drop(name);
+      throw error;
+    }
   }
 
   /** Waits for something to happen, or for the next deadline. */
@@ -259,5 +310,23 @@ export class Engine implements Disposable {
     });
     clearTimeout(timer);
     this.#wake = undefined;
+  }
+}
+
+/** Before steps were seen: what the arithmetic of all weights takes one core. */
+function stepGuess(baseBytes: number): PaceGuess {
+  return { fixedMs: 1, unitMs: baseBytes * 2e-8, units: 100 };
+}
+
+function tokensOf({ spans }: StepPlan): number {
+  return spans.reduce((sum, { count }) => sum + count, 0);
+}
+
+/** @throws what keeps a pinned variant from being served */
+function checkPins(pinned: readonly string[], { variants, refused }: Awaited<ReturnType<typeof openVariants>>): void {
+  for (const name of pinned) {
+    if (variants.has(name)) continue;
+    const own = refused.find((other) => other.name === name);
+    throw own ? errorFromData(own.error) : new ModelNotFound(name);
   }
 }

@@ -34,7 +34,7 @@ export async function loadVariant(
     assert(tensor, `variant ${source.path} was opened without ${name}`);
     if (kind === "vector") {
       const values = await vectorOf(tensor, blobs, weights.get(name));
-      pools.vector(name).write(values, (1 + placement.index) * values.byteLength);
+      pools.vector(name).write(values, (1 + placement.index) * pools.vector(name).strides[1]);
       return;
     }
     assert(tensor.kind !== "absolute", `matrix ${name} has absolute values`);
@@ -72,8 +72,8 @@ class BlobReader {
 
   /** Reads a blob to where it lies in a pool. It has the rows of a slot, or fewer words, which are followed by zeros. */
   async readInto(slot: number, pool: Tensor, blob: DeltaBlob): Promise<void> {
-    const slotBytes = pool.byteLength / pool.extents[2];
-    const offset = slot * slotBytes;
+    const slotBytes = slotBytesOf(pool);
+    const offset = slot * pool.strides[2];
     if (this.#isHost) await this.#read(blob, pool.hostBytes(offset, blob.byteLength));
     else pool.write(await this.read(blob), offset);
     const missing = slotBytes - blob.byteLength;
@@ -112,7 +112,7 @@ async function loadPart(
   await blobs.readInto(slot, part.up, factors.up);
   if (part.down && !part.turned) return blobs.readInto(slot, part.down, factors.down);
   const down = await blobs.read(factors.down);
-  part.down?.write(down, slot * down.byteLength);
+  part.down?.write(down, slot * part.down.strides[2]);
   if (part.turned) writeTurned(part.turned, slot, rank, toFloat32(dtype, down, elementsOf(dtype, down)));
 }
 
@@ -125,15 +125,19 @@ function writeTurned(pool: Tensor, slot: number, rank: number, down: Float32Arra
     for (let k = 0; k < rank; k++) turned[col * paddedRank + k] = down[k * paddedCols + col]!;
   }
   const bytes = fromFloat32(pool.dtype, turned, paddedRank);
-  pool.write(bytes, slot * bytes.byteLength);
+  pool.write(bytes, slot * pool.strides[2]);
 }
 
 function clearPart(part: Part, slot: number): void {
   for (const pool of part.kind === "plane" ? [part.plane] : [part.down, part.up, part.turned]) {
     if (!pool) continue;
-    const slotBytes = pool.byteLength / pool.extents[2];
-    pool.write(new Uint8Array(slotBytes), slot * slotBytes);
+    pool.write(new Uint8Array(slotBytesOf(pool)), slot * pool.strides[2]);
   }
+}
+
+/** Bytes of one slot's matrix; the next one may follow with a gap. */
+function slotBytesOf({ strides, extents }: Tensor): number {
+  return strides[1] * extents[1];
 }
 
 async function loadExtraRows(
@@ -144,9 +148,8 @@ async function loadExtraRows(
   blobs: BlobReader,
 ): Promise<void> {
   const stored = await blobs.read(blob);
-  const [hidden, rows] = pool.extents;
   const values = toFloat32(dtype, stored, elementsOf(dtype, stored));
-  pool.write(values, index * hidden * rows * values.BYTES_PER_ELEMENT);
+  pool.write(values, index * pool.strides[2]);
 }
 
 function elementsOf(dtype: DType, { byteLength }: Uint8Array): number {

@@ -52,16 +52,21 @@ export class OnlyExact extends KindredError {
   }
 }
 
-/** Opens every variant against the base. One that does not fit is refused and the others go on. */
+/**
+ * Opens every variant against the base. One that does not fit is refused and the others go on.
+ *
+ * @param options.isChecked only headers are read; see `openVariant`
+ */
 export async function openVariants(
   sources: EngineOptions["variants"],
   base: Checkpoint,
+  options: { isChecked?: boolean } = {},
 ): Promise<{ variants: Map<string, RegisteredVariant>; refused: EngineInfo["refused"] }> {
   const variants = new Map<string, RegisteredVariant>();
   const refused: { name: string; error: ReturnType<typeof errorToData> }[] = [];
   for (const { name, path } of sources) {
     try {
-      variants.set(name, await registerVariant(name, path, base));
+      variants.set(name, await registerVariant(name, path, base, options));
     } catch (error) {
       refused.push({ name, error: errorToData(error) });
     }
@@ -74,8 +79,13 @@ export async function openVariants(
  *
  * @throws {KindredError} if it is damaged, was made against another base, has another blueprint, or has only exact layers
  */
-export async function registerVariant(name: string, path: string, base: Checkpoint): Promise<RegisteredVariant> {
-  const source = await openVariant(path, base);
+export async function registerVariant(
+  name: string,
+  path: string,
+  base: Checkpoint,
+  options: { isChecked?: boolean } = {},
+): Promise<RegisteredVariant> {
+  const source = await openVariant(path, base, options);
   try {
     checkBlueprint(name, source.config, base.config);
     if ([...source.tensors.values()].some(({ kind }) => kind === "exact")) throw new OnlyExact(name);

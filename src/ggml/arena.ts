@@ -2,7 +2,7 @@ import { type DType, dtypes, NativeError } from "../core/index.js";
 import { assert, formatBytes } from "../util/index.js";
 import type { Device } from "./device.js";
 import { type PagedLayout, pagedLayout } from "./paged-layout.js";
-import { Pages, pageBytes } from "./pages.js";
+import { Pages } from "./pages.js";
 import type { Pointer } from "./signatures.js";
 import { contiguousStrides, extentsOf, type ShapeLike, Tensor } from "./tensor.js";
 
@@ -61,6 +61,7 @@ export class Arena implements Disposable {
     assert(bufferType !== undefined, "repack was asked of a device that has no such buffers");
 
     this.#device = device;
+    this.#paged = options.paged && device.page > 1 && specs.length > 0 ? pagesFor(specs, device.page) : undefined;
     const context = base.init({
       mem_size: base.tensorOverhead() * (2 * specs.length + 1),
       mem_buffer: null,
@@ -68,7 +69,6 @@ export class Arena implements Disposable {
     });
     if (!context) throw new NativeError(`Cannot describe ${specs.length} tensors: out of host memory`);
     this.#context = context;
-    this.#paged = options.paged && device.kind === "cpu" && specs.length > 0 ? pagesFor(specs) : undefined;
     const plain = specs.map(({ name, dtype, shape }) => {
       const pointer = base.newTensor(context, dtypes[dtype].id, 4, BigInt64Array.from(extentsOf(shape), BigInt));
       base.setName(pointer, name.slice(-63));
@@ -153,10 +153,14 @@ export class Arena implements Disposable {
   }
 }
 
-/** Addresses for these tensors, or undefined where there is no memory in pages. */
-function pagesFor(specs: readonly TensorSpec[]) {
-  const layout = pagedLayout(specs, pageBytes());
+/** @throws {NativeError} when there are not that many addresses */
+function pagesFor(specs: readonly TensorSpec[], page: number) {
+  const layout = pagedLayout(specs, page);
   const pages = Pages.map(layout.byteLength);
-  const offsets = new Map(specs.map(({ name }, index) => [name, layout.tensors[index]!.offset]));
-  return pages && { pages, layout, offsets };
+  if (!pages) {
+    throw new NativeError(`Cannot have addresses for ${formatBytes(layout.byteLength)} in ${specs.length} tensors`, {
+      details: { bytes: layout.byteLength },
+    });
+  }
+  return { pages, layout, offsets: new Map(specs.map(({ name }, index) => [name, layout.tensors[index]!.offset])) };
 }

@@ -10,4 +10,4 @@ export { stackEntryBytes } from "./paged-layout.js";
 export { pageBytes } from "./pages.js";
 export { addPoolProduct, type PoolProduct } from "./pool-product.js";
 export { fromFloat32, toFloat32 } from "./quantize.js";
-export { type ShapeLike, Tensor } from "./tensor.js";
+export { contiguousStrides, extentsOf, type ShapeLike, Tensor } from "./tensor.js";

@@ -19,6 +19,10 @@ test("no schedule leaks a region", () => {
   for (const { seed, run } of runs) assert.equal(run.regionsLeaked, 0, `seed ${seed}`);
 });
 
+test("no schedule leaks a byte", () => {
+  for (const { seed, run } of runs) assert.equal(run.bytesLeaked, 0, `seed ${seed}`);
+});
+
 test("nobody waits longer than if all the places of the line and of the cache went before him, one by one", () => {
   const longestLoad = 15;
   for (const { seed, run } of runs) {
@@ -39,6 +43,7 @@ test("the simulations meet what they are about", () => {
     preemptions: 400,
     cachedTokens: 10_000,
     copies: 100,
+    memoryWaits: 300,
   };
   for (const [what, count] of Object.entries(least)) {
     const seen = runs.reduce((sum, { run }) => sum + run[what as keyof typeof least], 0);
