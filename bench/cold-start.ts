@@ -1,7 +1,10 @@
+import path from "node:path";
 import { openService } from "../src/cli/wire.js";
 import type { Completer } from "../src/core/index.js";
 import type { EngineOptions } from "../src/engine/index.js";
 import { InlineEngine, LocalCompleter } from "../src/runtime/index.js";
+import { withRoomForOne } from "./engine-memory.js";
+import { forgetFiles } from "./page-cache.js";
 import { median } from "./race.js";
 import { describeModel, type FullModel } from "./swap-completer.js";
 
@@ -14,6 +17,8 @@ export interface ColdStartOptions {
   readonly full: FullModel;
   readonly engine: Omit<EngineOptions, "base" | "variants">;
   readonly rounds: number;
+  /** From the disk rather than the page cache. */
+  readonly isUncached: boolean;
 }
 
 /** Milliseconds from a request to its first token, medians over the rounds. */
@@ -26,19 +31,20 @@ export interface ColdStart {
 }
 
 /**
- * Starts a variant that is on disk, under a running server, and a full checkpoint, both through the page cache, in turns. Of the
+ * Starts a variant that is on disk, under a running server, and a full checkpoint, in turns. Of the
  * checkpoint counts what it takes to have an engine for it: weights, cache and the first token; its tokenizer is there already.
  */
 export async function measureColdStart(options: ColdStartOptions): Promise<ColdStart> {
-  const { base, variants, names, full, rounds } = options;
-  const engine = { ...options.engine, sequences: 1, contextLength: 128 };
-  const memoryBytes = await memoryOfOne(options, engine);
-  await using service = await openService({ base, variants, engine: { ...engine, memoryBytes }, inline: true });
+  const { base, variants, names, full, rounds, isUncached } = options;
+  const engine = { ...options.engine, sequences: 1 };
+  const tight = await withRoomForOne(base, variants, engine);
+  await using service = await openService({ base, variants, engine: tight, inline: true });
   const served = await describeModel(full.path, engine.contextLength);
   const times: { variantMs: number; warmMs: number; fullMs: number }[] = [];
   await firstTokenMs(service.completer, names[1]);
   for (let round = 0; round < rounds; round++) {
     const name = names[round % 2]!;
+    if (isUncached) for (const folder of [path.join(variants, name), full.path]) forgetFiles(folder);
     const variantMs = await firstTokenMs(service.completer, name);
     const warmMs = await firstTokenMs(service.completer, name);
     const startedMs = performance.now();
@@ -71,11 +77,4 @@ async function firstTokenMs(completer: Completer, model: string): Promise<number
     if (event.type !== "started") break;
   }
   return performance.now() - startedMs;
-}
-
-/** Memory in which one variant fits beside a request, and not two. */
-async function memoryOfOne({ base, variants }: ColdStartOptions, engine: ColdStartOptions["engine"]): Promise<number> {
-  await using service = await openService({ base, variants, engine, inline: true });
-  const { baseBytes, stepBytes, fixedBytes, sequenceBytes, variantBytes } = service.info.memory;
-  return baseBytes + stepBytes + fixedBytes + sequenceBytes + variantBytes;
 }

@@ -15,9 +15,15 @@ export interface Contender {
 
   /** The likeliest `count` tokens after a prompt, each with the natural logarithm of its probability. */
   likeliest(prompt: Prompt, count: number): ReadonlyMap<number, number>;
+
+  /** Reads a text a few tokens at a time, as a small batch would be, and copies the logits after each. */
+  logitsAfterEach(text: Prompt): readonly Float32Array[];
 }
 
 export type Prompt = readonly number[];
+
+/** Tokens that are read at once where logits are wanted after each. */
+export const tokensReadAtOnce = 4;
 
 /** Tokens of a prompt, which cost what any other tokens of that number would: spread over the vocabulary, another for each `seed`. */
 export function promptTokens(count: number, vocabSize: number, seed = 0): number[] {

@@ -1,8 +1,9 @@
 import { writeFileSync } from "node:fs";
 import { openCheckpoint } from "../src/formats/index.js";
 import { Tokenizer } from "../src/text/index.js";
+import { LlamaModel } from "./llama-context.js";
 import { openLlama } from "./llama-library.js";
-import { LlamaModel, LlamaPeer } from "./llama-peer.js";
+import { LlamaPeer } from "./llama-peer.js";
 import { SharedThreads } from "./shared-threads.js";
 
 // tsc -p bench && node .build/bench/bench/golden-gguf.js FILE.gguf OUT.json: the tokens of some prompts and llama.cpp's largest log

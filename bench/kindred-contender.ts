@@ -1,15 +1,16 @@
-import type { Sequence, StepPlan } from "../src/core/index.js";
+import type { ModelConfig, Sequence, StepPlan } from "../src/core/index.js";
 import type { ResidentVariant } from "../src/engine/batch.js";
 import { capacityOf, poolLayout } from "../src/engine/pool-layout.js";
+import { Reading } from "../src/engine/reading.js";
 import { Stepper } from "../src/engine/stepper.js";
 import { loadVariant } from "../src/engine/variant-load.js";
 import { openVariants } from "../src/engine/variants.js";
 import { openCheckpoint } from "../src/formats/index.js";
 import { Device, loadKernels } from "../src/ggml/index.js";
-import { type BaseDType, DeltaPools, KvCache, Weights } from "../src/model/index.js";
+import { type BaseDType, DeltaPools, KvCache, type KvDType, Weights } from "../src/model/index.js";
 import { Scheduler } from "../src/scheduler/index.js";
 import { Residency } from "../src/storage/index.js";
-import { type Contender, greedySpec, type Prompt } from "./contender.js";
+import { type Contender, greedySpec, type Prompt, tokensReadAtOnce } from "./contender.js";
 import type { SharedThreads } from "./shared-threads.js";
 
 export interface KindredOptions {
@@ -19,6 +20,8 @@ export interface KindredOptions {
   readonly threads: SharedThreads;
   readonly contextLength: number;
   readonly sequences: number;
+  /** How keys and values are held; f16 without it. */
+  readonly kvDType?: KvDType;
   /** Which kernels of our own to compute with, as `loadKernels` takes it; `auto` without it. */
   readonly kernels?: string;
   /** Delta artifacts, all of which are made resident. */
@@ -37,7 +40,7 @@ export interface VariantLoad {
  */
 export class KindredContender implements Contender, Disposable {
   readonly name = "kindred";
-  readonly vocabSize: number;
+  readonly config: ModelConfig;
   readonly loads: readonly VariantLoad[];
   /** Which kernels of our own it computes with, or why none. */
   readonly kernels: string;
@@ -52,14 +55,13 @@ export class KindredContender implements Contender, Disposable {
 
   static async open(options: KindredOptions): Promise<KindredContender> {
     await using checkpoint = await openCheckpoint(options.base);
-    // The benchmark is compiled to a folder that has no native/ where the package has it.
-    const { kernels, summary } = await loadKernels({ choice: options.kernels ?? "auto", sources: "native" });
+    const { kernels, summary } = await loadKernels({ choice: options.kernels ?? "auto" });
     const device = Device.open({ kind: "cpu", threads: options.threads.count, kernels });
     options.threads.attachDevice(device);
     const { config } = checkpoint;
     const weights = await Weights.load(device, checkpoint, { dtype: options.dtype });
     const { contextLength, sequences } = options;
-    const cache = new KvCache(device, config, { contextLength, regions: sequences });
+    const cache = new KvCache(device, config, { contextLength, regions: sequences, dtype: options.kvDType ?? "f16" });
     const { variants, refused } = await openVariants(options.variants ?? [], checkpoint);
     if (refused[0]) throw new Error(refused[0].error.message);
     const layout = poolLayout(config, [...variants.values()], Number.POSITIVE_INFINITY);
@@ -79,7 +81,7 @@ export class KindredContender implements Contender, Disposable {
       residents.set(name, { ...placement, vocabSize: variant.vocabSize });
     }
     return new KindredContender(options, device, new Stepper(device, state), {
-      vocabSize: config.vocabSize,
+      config,
       residents,
       loads,
       kernels: summary,
@@ -92,16 +94,16 @@ export class KindredContender implements Contender, Disposable {
     device: Device,
     stepper: Stepper,
     {
-      vocabSize,
+      config,
       residents,
       loads,
       kernels,
       bytesPerVariant,
-    }: Pick<KindredContender, "vocabSize" | "loads" | "kernels" | "bytesPerVariant"> & {
+    }: Pick<KindredContender, "config" | "loads" | "kernels" | "bytesPerVariant"> & {
       residents: ReadonlyMap<string, ResidentVariant>;
     },
   ) {
-    this.vocabSize = vocabSize;
+    this.config = config;
     this.loads = loads;
     this.kernels = kernels;
     this.bytesPerVariant = bytesPerVariant;
@@ -112,8 +114,13 @@ export class KindredContender implements Contender, Disposable {
     this.#scheduler = this.#newScheduler();
   }
 
-  prefillMs(prompt: Prompt): number {
-    this.#admit([prompt]);
+  get vocabSize(): number {
+    return this.config.vocabSize;
+  }
+
+  /** @param variant the base without it */
+  prefillMs(prompt: Prompt, variant?: string): number {
+    this.#admit([prompt], variant === undefined ? undefined : [variant]);
     const start = performance.now();
     this.#step();
     return performance.now() - start;
@@ -144,6 +151,16 @@ export class KindredContender implements Contender, Disposable {
     const plan = this.#plan();
     const [drawn] = this.#stepper.step(plan, () => undefined);
     return new Map(drawn!.top.map(({ token, logprob }) => [token, logprob]));
+  }
+
+  logitsAfterEach(text: Prompt): readonly Float32Array[] {
+    const reading = new Reading(this.#stepper, { variant: null, tokens: text, region: 0, resident: () => undefined });
+    const rows: Float32Array[] = [];
+    while (rows.length < text.length) {
+      const count = Math.min(tokensReadAtOnce, text.length - rows.length);
+      rows.push(...reading.advance(count, count).map((logits) => logits.slice()));
+    }
+    return rows;
   }
 
   [Symbol.dispose](): void {

@@ -3,11 +3,14 @@ import { availableParallelism, tmpdir } from "node:os";
 import path from "node:path";
 import { parseArgs } from "node:util";
 import { formatBytes } from "../src/util/index.js";
+import { measureDivergences } from "./divergence.js";
+import { verdict } from "./goal.js";
 import { type Limits, measureLimits } from "./limits.js";
-import { duel } from "./llama-duel.js";
+import { duel, pairings } from "./llama-duel.js";
 import { openLlama } from "./llama-library.js";
-import type { PeerForm } from "./llama-peer.js";
 import { describeMachine } from "./machine.js";
+import { placeNativeSources } from "./native-sources.js";
+import { bindingFraction } from "./product-rates.js";
 import type { Outcome } from "./race.js";
 import { SharedThreads } from "./shared-threads.js";
 import { compareVariants } from "./variants.js";
@@ -30,6 +33,10 @@ if (!flags.model && !(flags.base && flags.tuned)) {
     "npm run bench takes --model PATH.gguf, or --base and --tuned, or all three; bench/README.md says what for",
   );
 }
+/** Of the limit that binds, what products are to reach. */
+const productsGoal = 0.6;
+
+placeNativeSources();
 const rounds = positive("rounds", flags.rounds);
 const library = openLlama();
 using threads = new SharedThreads(library, positive("threads", flags.threads));
@@ -37,57 +44,95 @@ const machine = describeMachine({ ggml: library.ggmlVersion, llamaCpp: library.v
 const results: object[] = [];
 console.log(`${machine.cpu}, ${threads.count} threads; tokens a second, medians of ${rounds} rounds\n`);
 
+const report = (name: string, outcome: Outcome, goal?: number) =>
+  console.log(line(name, [...numbers(outcome), goal === undefined ? "" : verdict(outcome.ratio, goal)], outcome));
+
 if (flags.model) {
-  console.log(line("", ["kindred", "llama.cpp", "ratio", "goal"]));
-  const forms: readonly PeerForm[] = ["q8_0", "q4_0"];
-  for (const form of forms) {
-    const { logprobDifference, unified } = await duel(library, form, {
-      source: flags.model,
-      folder: flags.work,
-      threads,
-      rounds,
+  const options = { source: flags.model, folder: flags.work, threads, rounds };
+  for (const pairing of pairings) {
+    console.log(line(`${pairing.name}`, ["kindred", "llama.cpp", "ratio", "goal"]));
+    const { logprobDifference, unified, kernels } = await duel(library, pairing, {
+      ...options,
       onOutcome: (measure, outcome) => {
-        const { ratio } = outcome;
-        const verdict = ratio >= measure.goal ? "✓" : "✗";
-        console.log(
-          line(`${form} ${measure.name}`, [...numbers(outcome), `${measure.goal.toFixed(2)} ${verdict}`], outcome),
-        );
-        results.push({ kind: "llama.cpp", form, measure: measure.name, goal: measure.goal, ...outcome });
+        report(measure.name, outcome, measure.goal);
+        results.push({
+          kind: "llama.cpp",
+          pairing: pairing.name,
+          measure: measure.name,
+          goal: measure.goal,
+          ...outcome,
+        });
       },
     });
-    console.log(
-      `  log-probabilities agree to ${logprobDifference.toFixed(3)}; llama.cpp's batch has ${unified ? "one cache" : "a cache each"}\n`,
-    );
+    const caches = unified.length > 0 ? `one cache for ${unified.join(" and ")}` : "a cache a sequence";
+    console.log(`  ${kernels}; log-probabilities differ by ${logprobDifference.toFixed(3)}; llama.cpp has ${caches}\n`);
   }
+  const divergences = await measureDivergences(library, options);
+  const { positions, kindredQ8, llamaQ8, llamaQ4 } = divergences;
+  console.log(
+    `KL from the model in 32 bits, nats a token over ${positions} positions: kindred Q8_0 ${kindredQ8.toFixed(5)}, llama.cpp Q8_0 ${llamaQ8.toFixed(5)}, llama.cpp Q4_0 ${llamaQ4.toFixed(5)}\n`,
+  );
+  results.push({ kind: "divergence", ...divergences });
 }
 
 if (flags.base && flags.tuned) {
   const { base, tuned } = flags;
-  console.log(line("", ["variants", "base", "ratio", ""]));
-  const limits = await measureLimits(threads.count);
-  for (const kernels of ["auto", "none"]) {
-    const outcome = await compareVariants({ base, tuned, folder: flags.work, threads, rounds }, kernels);
-    const { bytesPerVariant, loadMs, artifactBytes, added, addedMs } = outcome;
-    console.log(line(`q8_0 ${outcome.variants} variants, 1 plane`, numbers(outcome), outcome));
-    console.log(`  ${outcome.kernels}; a step takes ${addedMs.toFixed(1)} ms longer: ${against(added, limits)}`);
+  let limits: Limits | undefined;
+  for (const kernels of ["auto", "none"] as const) {
+    const isOurs = kernels === "auto";
+    limits = better(limits, await measureLimits(threads.count));
+    console.log(line(`Q8_0${isOurs ? "" : " without native/"}`, ["first", "second", "ratio", "goal"]));
+    const summary = await compareVariants({
+      base,
+      tuned,
+      folder: flags.work,
+      threads,
+      rounds,
+      kernels,
+      ...(flags.model ? { peer: { library, source: flags.model } } : {}),
+      onOutcome: ({ name, goal }, outcome) => {
+        report(name, outcome, isOurs ? goal : undefined);
+        results.push({ kind: "variants", choice: kernels, measure: name, goal, ...outcome });
+      },
+    });
+    const { artifactBytes, bytesPerVariant, loadMs, addedMs } = summary;
+    limits = better(limits, await measureLimits(threads.count));
+    for (const rates of summary.products)
+      console.log(`  products of ${rates.name}: ${against(rates, limits, isOurs ? productsGoal : undefined)}`);
+    console.log(
+      `  ${summary.kernels}; a step of 8 variants takes ${addedMs.toFixed(1)} ms longer than one of the base`,
+    );
     console.log(
       `  a variant is ${formatBytes(artifactBytes)} on disk, ${formatBytes(bytesPerVariant)} in its slots, loaded in ${loadMs.toFixed(0)} ms\n`,
     );
-    results.push({ kind: "variants", form: "q8_0", limits, ...outcome });
+    results.push({ kind: "products", choice: kernels, limits, ...summary });
   }
 }
 
 if (flags.json)
   writeFileSync(flags.json, `${JSON.stringify({ machine, threads: threads.count, rounds, results }, null, 2)}\n`);
 
-/** Rates, and what part they are of the machine's where that is known. */
-function against(rates: Limits, limits: Limits | undefined): string {
+/** The faster of what was measured at two times: other programs can only have slowed them down. */
+function better(a: Limits | undefined, b: Limits | undefined): Limits | undefined {
+  if (!a || !b) return a ?? b;
+  return {
+    gigabytesPerSecond: Math.max(a.gigabytesPerSecond, b.gigabytesPerSecond),
+    gigaproductsPerSecond: Math.max(a.gigaproductsPerSecond, b.gigaproductsPerSecond),
+  };
+}
+
+/** Rates, and what part of the machine's they are where that is known. */
+function against(rates: Limits, limits: Limits | undefined, goal: number | undefined): string {
   const of = (rate: number, limit: number | undefined, unit: string) =>
-    `${rate.toFixed(1)} ${unit}${limit ? `, ${(rate / limit).toFixed(2)} of the machine's ${limit.toFixed(0)}` : ""}`;
-  return [
+    `${rate.toFixed(1)} ${unit}${limit ? ` of ${limit.toFixed(0)}` : ""}`;
+  const rated = [
     of(rates.gigabytesPerSecond, limits?.gigabytesPerSecond, "GB/s"),
     of(rates.gigaproductsPerSecond, limits?.gigaproductsPerSecond, "GMAC/s"),
-  ].join("; ");
+  ].join(", ");
+  if (!limits) return rated;
+  const fraction = bindingFraction(rates, limits);
+  const wanted = goal === undefined ? "" : `, goal ${verdict(fraction, goal)}`;
+  return `${rated}: ${fraction.toFixed(2)} of what binds${wanted}`;
 }
 
 function positive(flag: string, text: string): number {
@@ -102,5 +147,5 @@ function numbers({ ours, theirs, ratio }: Outcome): string[] {
 
 function line(name: string, columns: readonly string[], outcome?: Outcome): string {
   const note = outcome && outcome.disturbed > 0 ? `   ${outcome.disturbed} disturbed` : "";
-  return `${name.padEnd(26)}${columns.map((column) => column.padStart(11)).join("")}${note}`;
+  return `${name.padEnd(42)}${columns.map((column) => column.padStart(11)).join("")}${note}`;
 }

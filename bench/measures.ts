@@ -12,7 +12,25 @@ export interface Measure {
   timeMs(contender: Contender, vocabSize: number): number;
 }
 
+/** The ratios to a peer that are wanted, by what is timed. */
+export interface Goals {
+  readonly decode: number;
+  readonly batchOf4: number;
+  readonly batchOf8: number;
+  readonly prefill: number;
+}
+
 const depth = 128;
+
+/** What a duel times. */
+export function measuresOf({ decode, batchOf4, batchOf8, prefill }: Goals): readonly Measure[] {
+  return [
+    decoding("decode", { sequences: 1, steps: 32, goal: decode }),
+    decoding("batch of 4", { sequences: 4, steps: 8, goal: batchOf4 }),
+    decoding("batch of 8", { sequences: 8, steps: 6, goal: batchOf8 }),
+    prefilling("prefill of 512", { tokens: 512, goal: prefill }),
+  ];
+}
 
 /** `steps` more tokens of each of `sequences` sequences that are `depth` tokens long when the clock starts. */
 export function decoding(name: string, options: { sequences: number; steps: number; goal: number }): Measure {

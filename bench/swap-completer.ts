@@ -1,8 +1,7 @@
 import type { Completer, CompletionEvent, CompletionRequest, ModelCard } from "../src/core/index.js";
 import { ModelNotFound } from "../src/core/index.js";
-import type { EngineOptions } from "../src/engine/index.js";
 import { openCheckpoint } from "../src/formats/index.js";
-import { InlineEngine, LocalCompleter, ServedModel } from "../src/runtime/index.js";
+import { type EnginePort, LocalCompleter, ServedModel } from "../src/runtime/index.js";
 import { Tokenizer } from "../src/text/index.js";
 
 /** A fine-tune as a whole checkpoint. */
@@ -16,12 +15,14 @@ export interface SwapOptions {
   readonly models: readonly FullModel[];
   /** Held in memory at once. */
   readonly residentMax: number;
-  readonly engine: Omit<EngineOptions, "base" | "variants">;
+  readonly contextLength: number;
+  /** Starts what is to serve the fine-tune at a path. */
+  readonly start: (path: string) => Promise<EnginePort>;
   readonly onLoad: (model: string, tookMs: number) => void;
 }
 
 interface Resident {
-  readonly engine: InlineEngine;
+  readonly engine: EnginePort;
   readonly completer: LocalCompleter;
   users: number;
 }
@@ -51,7 +52,7 @@ export class SwapCompleter implements Completer, AsyncDisposable {
     const byPath = new Map<string, ServedModel>();
     const served = new Map<string, ServedModel>();
     for (const { name, path } of options.models) {
-      const own = byPath.get(path) ?? (await describeModel(path, options.engine.contextLength));
+      const own = byPath.get(path) ?? (await describeModel(path, options.contextLength));
       byPath.set(path, own);
       served.set(name, own);
     }
@@ -128,9 +129,8 @@ export class SwapCompleter implements Completer, AsyncDisposable {
     try {
       const served = this.#served.get(model)!;
       const path = this.#options.models.find(({ name }) => name === model)!.path;
-      const engine = await InlineEngine.start({ ...this.#options.engine, base: path, variants: [] });
-      const { contextLength } = engine.info;
-      const completer = new LocalCompleter(engine, { models: [served], contextLength });
+      const engine = await this.#options.start(path);
+      const completer = new LocalCompleter(engine, { models: [served], contextLength: this.#options.contextLength });
       this.#residents.set(model, { engine, completer, users: 0 });
       this.#options.onLoad(model, performance.now() - startedMs);
     } catch (error) {

@@ -5,23 +5,29 @@
 //   activation ≈ scale · multiplier[group] · value        value −127…127
 //
 // A group's step is then as fine as if it had a float scale of its own (its largest value / 127, rounded up by at most scale), and
-// yet all products of a row are whole numbers until the very end. A product with signs is 2 · (sum where the sign is plus) − (sum of
-// all), so multipliers are stored doubled, where unsigned bytes can hold them, and the sums of all negated, as where to start from.
+// yet all products of a row with signs are whole numbers until the very end. A product with signs is 2 · (sum where the sign is
+// plus) − (sum of all), so multipliers are stored doubled, where unsigned bytes can hold them, and the sums of all negated, as where
+// to start from. A product with 8-bit weights takes them unsigned, 128 too large, a group at a time: it starts from −128 · (sum of
+// the group) and ends with a multiplication by the group's step.
 //
 //   row, from a 64-byte boundary    0  scale    64  blocks of 128 inputs, the last filled up with zeros
-//   block                           0  value of each input, i8    128  2 · multiplier of each input, u8
-//                                   256  start: 16 × i32, −Σ multiplier · value over inputs 4i … 4i+3 and 64+4i … 64+4i+3
+//   block                           0  value of each input, i8     128  2 · multiplier of each input, u8
+//                                   256  negated: 8 × i32, together −Σ multiplier · value
+//                                   288  offset of each group: 4 × i32, −128 · Σ value
+//                                   304  step of each group: 4 × f32, scale · multiplier
 #pragma once
 #include <math.h>
 #include <string.h>
 #include "tensor.h"
 
-enum { block_inputs = 128, group_inputs = 32 };
+enum { block_inputs = 128, group_inputs = 32, block_groups = 4 };
 
 struct quantized_block {
   int8_t values[block_inputs];
   uint8_t doubled[block_inputs];
-  int32_t start[16];
+  int32_t negated[8];
+  int32_t offsets[block_groups];
+  float steps[block_groups];
 };
 
 struct quantized_row {
@@ -29,8 +35,6 @@ struct quantized_row {
   char unused[60];
   struct quantized_block blocks[];
 };
-
-#define ALWAYS_INLINE static inline __attribute__((always_inline))
 
 ALWAYS_INLINE size_t quantized_row_bytes(int64_t blocks) {
   return sizeof(struct quantized_row) + (size_t)blocks * sizeof(struct quantized_block);
@@ -56,21 +60,21 @@ ALWAYS_INLINE float largest(const float *x, int64_t count) {
 }
 
 ALWAYS_INLINE void quantize_block(const float *x, float scale, float largest_of_row, struct quantized_block *block) {
-  int32_t products[block_inputs];
   const float part_of_largest = 127.0f / largest_of_row, one = 1.0f / scale;
-  for (int group = 0; group < block_inputs / group_inputs; group++) {
+  for (int group = 0; group < block_groups; group++) {
     const int first = group * group_inputs;
     const float part = ceilf(largest(x + first, group_inputs) * part_of_largest);
     const int32_t multiplier = part < 1.0f ? 1 : part > 127.0f ? 127 : (int32_t)part;
     const float inverse = one / (float)multiplier;
-    for (int i = first; i < first + group_inputs; i++) products[i] = (int32_t)rintf(x[i] * inverse);
-    for (int i = first; i < first + group_inputs; i++) block->values[i] = (int8_t)products[i];
+    int32_t values[group_inputs], sum = 0;
+    for (int i = 0; i < group_inputs; i++) values[i] = (int32_t)rintf(x[first + i] * inverse);
+    for (int i = 0; i < group_inputs; i++) block->values[first + i] = (int8_t)values[i];
+    for (int i = 0; i < group_inputs; i++) sum += values[i];
     memset(block->doubled + first, 2 * multiplier, group_inputs);
-    for (int i = first; i < first + group_inputs; i++) products[i] *= multiplier;
-  }
-  for (int lane = 0; lane < 16; lane++) {
-    const int32_t *low = products + 4 * lane, *high = low + 64;
-    block->start[lane] = -(low[0] + low[1] + low[2] + low[3] + high[0] + high[1] + high[2] + high[3]);
+    block->negated[group] = -multiplier * sum;
+    block->negated[group + block_groups] = 0;
+    block->offsets[group] = -128 * sum;
+    block->steps[group] = scale * (float)multiplier;
   }
 }
 
@@ -90,14 +94,5 @@ ALWAYS_INLINE void quantize_row(const float *x, int64_t inputs, struct quantized
     const float *own = x + block * block_inputs;
     if (left < block_inputs) own = memcpy(padded, own, (size_t)left * sizeof(float));
     quantize_block(own, scale, most, &row->blocks[block]);
-  }
-}
-
-// result: bytes enough for the rows, of any type; src[0]: activations [inputs, rows] f32. Threads take rows in turn.
-ALWAYS_INLINE void quantize_rows(struct ggml_tensor *result, int thread, int threads) {
-  const struct ggml_tensor *x = result->src[0];
-  const int64_t blocks = (x->ne[0] + block_inputs - 1) / block_inputs;
-  for (int64_t row = thread; row < x->ne[1]; row += threads) {
-    quantize_row((const float *)((const char *)x->data + (size_t)row * x->nb[1]), x->ne[0], quantized_row(result->data, blocks, row));
   }
 }

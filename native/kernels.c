@@ -21,6 +21,7 @@ static void fill_halves(void) {
 const char *kindred_kernels(void) {
   fill_halves();
 #if defined(__x86_64__)
+  // Half floats (F16C), which not every compiler can ask for, came before AVX2.
   const int has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
   const int has_512 = has_avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                       __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni");

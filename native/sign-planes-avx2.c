@@ -16,8 +16,8 @@ TARGET ALWAYS_INLINE __m256i spread_signs(const uint8_t *signs) {
 }
 
 TARGET ALWAYS_INLINE __m256 block_product(const struct sign_block *weights, const struct quantized_block *x) {
-  const __m256i *start = (const __m256i *)x->start, *values = (const __m256i *)x->values;
-  __m256i sum = _mm256_add_epi32(_mm256_loadu_si256(start), _mm256_loadu_si256(start + 1));
+  const __m256i *values = (const __m256i *)x->values;
+  __m256i sum = _mm256_loadu_si256((const __m256i *)x->negated);
   for (int group = 0; group < block_inputs / group_inputs; group++) {
     const __m256i plus = _mm256_and_si256(spread_signs(weights->signs + 4 * group), _mm256_loadu_si256(values + group));
     const __m256i pairs = _mm256_maddubs_epi16(_mm256_set1_epi8(1), plus);

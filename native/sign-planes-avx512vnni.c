@@ -10,7 +10,7 @@ TARGET ALWAYS_INLINE __m512i block_product(const struct sign_block *weights, con
   uint64_t low, high;
   memcpy(&low, weights->signs, 8);
   memcpy(&high, weights->signs + 8, 8);
-  const __m512i start = _mm512_loadu_si512(x->start);
+  const __m512i start = _mm512_zextsi256_si512(_mm256_loadu_si256((const __m256i *)x->negated));
   const __m512i half = _mm512_dpbusd_epi32(
       start, _mm512_maskz_mov_epi8(low, _mm512_loadu_si512(x->doubled)), _mm512_loadu_si512(x->values));
   return _mm512_dpbusd_epi32(

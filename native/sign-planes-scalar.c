@@ -6,7 +6,7 @@ ALWAYS_INLINE void one_output(const struct sign_block *output, int64_t blocks, c
   for (int64_t b = 0; b < blocks; b++) {
     const struct quantized_block *own = x->blocks + b;
     int32_t product = 0;
-    for (int lane = 0; lane < 16; lane++) product += own->start[lane];
+    for (int lane = 0; lane < 8; lane++) product += own->negated[lane];
     for (int i = 0; i < block_inputs; i++) {
       const int32_t plus = -((output[b].signs[i / 8] >> (i % 8)) & 1);
       product += plus & (own->doubled[i] * own->values[i]);

@@ -9,19 +9,16 @@ struct sign_block {
   uint8_t signs[16];  // bit i % 8 of byte i / 8 is 1 where weight i is +scale
 };
 
-// Every half float as a float, by its bits: a load costs less than a conversion among vectors. Filled by `kindred_kernels`.
-extern float kindred_halves[1 << 16];
-
 // Outputs computed side by side, and rows of one slot that are taken together: as many as stay in the first cache.
 enum { tile_outputs = 4, shared_rows_max = 16 };
 
 // Adds the products of `tile_outputs` outputs, or of one, with one row of activations to y.
 typedef void sign_tile(const struct sign_block *outputs, int64_t blocks, const struct quantized_row *x, float *y);
 
-// result: y [outputs, rows] f32, in place; src[1]: quantised activations; src[2]: the slot of each of them [rows] i32; src[3]: the
-// planes [inputs, outputs, slots]. The activations belong to the rows of y from `first_row` on. Threads take outputs, so no two
-// write to one place, and rows of one slot follow each other while its weights are near.
-ALWAYS_INLINE void add_sign_planes(struct ggml_tensor *result, int thread, int threads, int64_t first_row,
+// result: y [outputs and others, all rows] f32, in place; src[1]: quantised activations of all rows; src[2]: slots [rows] i32; src[3]:
+// the planes [inputs, outputs, slots]. The slots belong to the rows from `first_row` on, and the outputs lie from `first_output` on.
+// Threads take outputs, so no two write to one place, and rows of one slot follow each other while its weights are near.
+ALWAYS_INLINE void add_sign_planes(struct ggml_tensor *result, int thread, int threads, int64_t first_row, int64_t first_output,
                                    sign_tile *four, sign_tile *one) {
   const struct ggml_tensor *quantized = result->src[1], *slots = result->src[2], *planes = result->src[3];
   const int32_t *slot_of = slots->data;
@@ -41,8 +38,8 @@ ALWAYS_INLINE void add_sign_planes(struct ggml_tensor *result, int thread, int t
       int count = 0;
       for (; next < rows && count < shared_rows_max; next++) {
         if (slot_of[next] != slot_of[row]) continue;
-        x[count] = quantized_row(quantized->data, blocks, next);
-        y[count++] = (float *)((char *)result->data + (size_t)(first_row + next) * result->nb[1]);
+        x[count] = quantized_row(quantized->data, blocks, first_row + next);
+        y[count++] = (float *)((char *)result->data + (size_t)(first_row + next) * result->nb[1]) + first_output;
       }
       for (int64_t output = begin; output < end;) {
         const struct sign_block *weights = (const struct sign_block *)(plane + (size_t)output * planes->nb[1]);
@@ -54,13 +51,10 @@ ALWAYS_INLINE void add_sign_planes(struct ggml_tensor *result, int thread, int t
   }
 }
 
-// Defines the two operations of a kernel, `kindred_quantize_NAME` and `kindred_signs_NAME`, out of its `four_outputs` and
-// `one_output`, all compiled for the same instructions. The second takes the first row as its user data.
+// Defines the operation of a kernel, `kindred_signs_NAME`, out of its `four_outputs` and `one_output`, all compiled for the same
+// instructions. Its user data is the first row, and above 32 bits the first output.
 #define SIGN_PLANE_KERNEL(NAME, TARGET)                                                               \
-  TARGET void kindred_quantize_##NAME(struct ggml_tensor *result, int thread, int threads, void *none) { \
-    (void)none;                                                                                       \
-    quantize_rows(result, thread, threads);                                                           \
-  }                                                                                                   \
-  TARGET void kindred_signs_##NAME(struct ggml_tensor *result, int thread, int threads, void *first_row) { \
-    add_sign_planes(result, thread, threads, (int64_t)(intptr_t)first_row, four_outputs, one_output); \
+  TARGET void kindred_signs_##NAME(struct ggml_tensor *result, int thread, int threads, void *place) { \
+    const uint64_t own = (uint64_t)(uintptr_t)place;                                                  \
+    add_sign_planes(result, thread, threads, (int64_t)(own & 0xffffffff), (int64_t)(own >> 32), four_outputs, one_output); \
   }

@@ -23,3 +23,8 @@ struct ggml_tensor {
 
 // The custom operation of a graph: called by each of `threads` threads, which cannot wait for each other within it.
 typedef void custom_op(struct ggml_tensor *result, int thread, int threads, void *user_data);
+
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+
+// Every half float as a float, by its bits: a load costs less than a conversion among vectors. Filled by `kindred_kernels`.
+extern float kindred_halves[1 << 16];

@@ -22,6 +22,7 @@ export interface BenchFlags extends EngineFlags {
   readonly apiKey?: readonly string[];
   readonly endpoint: Endpoint;
   readonly body?: Readonly<Record<string, unknown>>;
+  readonly ignoreEos: boolean;
   readonly arrivals: Arrivals;
   readonly rate: number;
   readonly perModel?: true;
@@ -78,6 +79,10 @@ export function benchFlags(command: Command): Command {
     .option("--model <name...>", "ask these, the most popular first (default: all variants that the server lists)")
     .option("--api-key <key...>", "one a client, which send in turns")
     .addOption(new Option("--endpoint <api>", "which API to ask").choices(["chat", "completions"]).default("chat"))
+    .option(
+      "--no-ignore-eos",
+      "let answers end before their length (default: Kindred is asked for all of it; give vLLM a --body for that)",
+    )
     .option("--body <json>", 'more fields of every request, such as {"ignore_eos": true}', jsonObject)
     .addOption(
       new Option("--arrivals <process>", "how requests come")

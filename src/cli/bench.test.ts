@@ -53,7 +53,8 @@ test("a run against the embedded family measures every request, cold ones apart,
   assert.equal(models.length, 7);
   assert.deepEqual([summary.completed, summary.failed, summary.attainment], [12, 0, 1]);
   assert.equal(summary.coldTtftMs?.count, statistics.models, "each variant was loaded once");
-  assert.ok(summary.ttftMs!.mean > 0 && summary.outputTokens > 0);
+  assert.ok(summary.ttftMs!.mean > 0);
+  assert.equal(summary.outputTokens, 48, "answers have the length that was asked for");
   assert.match(await readFile(at("run.svg"), "utf8"), /cold/);
   const csv = await readFile(at("run.csv"), "utf8");
   assert.equal(csv.trim().split("\n").length, 13);
@@ -91,6 +92,10 @@ test("a run against a server by its URL asks its models, and what cannot be serv
   assert.equal(code, 0, errors);
   assert.match(out, /3 complete/);
   assert.match(out, /Jain's index over clients/);
+  assert.match(out, /answers of 30\.0, in the mean/);
+  const own = [...url, ...roman, "--rate", "20", "--requests", "1", "--no-ignore-eos"];
+  assert.equal((await bench([...own, "--json", path.join(folder, "own.json")])).code, 0);
+  assert.ok((await json<{ summary: RunSummary }>("own.json")).summary.outputTokens < 30, "the model ends its answer");
   const tooLong = await bench([
     ...url,
     ...roman.slice(0, 4),

@@ -20,6 +20,7 @@ import {
   syntheticPrompts,
   Target,
   type TargetModel,
+  type TargetOptions,
   tracedWorkload,
   type WorkloadStatistics,
 } from "../load/index.js";
@@ -68,13 +69,15 @@ interface Measured {
 async function measure(flags: BenchFlags, signal: AbortSignal): Promise<Measured> {
   await using server = flags.base === undefined ? undefined : await startBenchServer(flags.base, flags);
   const url = server?.url ?? flags.url!;
-  using target = new Target({ url, apiKeys: flags.apiKey ?? [], ...(flags.body ? { body: flags.body } : {}) });
-  const listed = await target.models(signal);
+  const access = { url, apiKeys: flags.apiKey ?? [] };
+  const listed = await listModels(access, signal);
+  const isWhole = flags.ignoreEos && listed.every(({ owner }) => owner === "kindred");
+  using target = new Target({ ...access, body: { ...(isWhole ? { ignore_eos: true } : {}), ...flags.body } });
   const models = chooseModels(flags.model, listed);
   const workload = await workloadOf(flags, models);
   const statistics = statisticsOf(workload);
   if (server) console.log(server.description);
-  console.log(describeWorkload(statistics, url));
+  console.log(describeWorkload(statistics, url, isWhole));
 
   const prompts = await promptSource(flags, target, listed, signal);
   using line = new ProgressLine("Sending");
@@ -93,6 +96,11 @@ async function measure(flags: BenchFlags, signal: AbortSignal): Promise<Measured
     mayLoad: (model) => variants.has(model),
   });
   return { url, models, statistics, records, delayed: run.delayed, summary: summarizeRun(records, flags.slo) };
+}
+
+async function listModels(access: TargetOptions, signal: AbortSignal): Promise<TargetModel[]> {
+  using target = new Target(access);
+  return await target.models(signal);
 }
 
 /** What commander cannot see: flags that would say nothing. */
@@ -166,11 +174,11 @@ function drawn(records: readonly RequestRecord[]) {
   ];
 }
 
-function describeWorkload(statistics: WorkloadStatistics, url: string): string {
+function describeWorkload(statistics: WorkloadStatistics, url: string, isWhole: boolean): string {
   const { requests, seconds, rate, gapCv, switchRate, models, top1, promptTokensMean, outputTokensMean } = statistics;
   return [
     `${requests} requests to ${url} over ${seconds.toFixed(1)} s: ${significant(rate)} a second, coefficient of variation ${significant(gapCv)}`,
     `${models} models, the most popular in ${significant(100 * top1)} % of requests; ${significant(100 * switchRate)} % follow one for another model`,
-    `prompts of ${significant(promptTokensMean)} tokens, answers of up to ${significant(outputTokensMean)}, in the mean`,
+    `prompts of ${significant(promptTokensMean)} tokens, answers of ${isWhole ? "" : "up to "}${significant(outputTokensMean)}, in the mean`,
   ].join("\n");
 }

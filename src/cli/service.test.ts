@@ -85,6 +85,24 @@ describe("the embedded family, served", () => {
     assert.equal(await running.ask("roman", "1987", { stop: ["X X"] }), whole.slice(0, whole.indexOf("X X")));
   });
 
+  test("goes on to the limit where the model would have ended, and to the least length where that is shorter", async () => {
+    const create = async (more: object) => {
+      const messages = [{ role: "user" as const, content: questions.roman! }];
+      const answer = await running.client.chat.completions.create({
+        model: "roman",
+        messages,
+        temperature: 0,
+        ...more,
+      });
+      return { reason: answer.choices[0]!.finish_reason, tokens: answer.usage!.completion_tokens };
+    };
+    const own = await create({ max_tokens: 40 });
+    assert.equal(own.reason, "stop");
+    assert.deepEqual(await create({ max_tokens: 40, ignore_eos: true }), { reason: "length", tokens: 40 });
+    const longer = await create({ max_tokens: 200, min_tokens: own.tokens + 3 });
+    assert.ok(longer.tokens >= own.tokens + 3, `${longer.tokens} tokens`);
+  });
+
   test("reports log probabilities that are those of the distribution", async () => {
     const { choices } = await running.client.chat.completions.create({
       model: "clinc",

@@ -20,6 +20,8 @@ export interface CompletionRequest {
   readonly sampling: Partial<SamplingParams>;
   /** Null: until the model ends its turn or the context is full. */
   readonly maxTokens: number | null;
+  /** Before it has so many tokens the model does not end its turn, though a stop string may; infinite: it goes on to its limit. 0 without it. */
+  readonly minTokens?: number;
   /** The completion ends before the first of these in the text, and the text does not contain it. */
   readonly stop: readonly string[];
   /** Report each token's log probability, and those of this many alternatives. Null: report none. */

@@ -15,6 +15,8 @@ export interface SequenceSpec {
   readonly maxTokens: number;
   /** Tokens that end it when drawn. */
   readonly endTokens: readonly number[];
+  /** None of them is drawn before it has generated so many. 0 where it is left out. */
+  readonly minTokens?: number;
   /** Report log probabilities with this many alternatives; null for none. */
   readonly topLogprobs: number | null;
   /** {@link ordinary} where it is left out. */

@@ -37,7 +37,14 @@ function resident(index: number, slots: Readonly<Record<string, number>>): Resid
 export function context(fields: Partial<Omit<BatchContext, "config">> & { slidingWindow?: number } = {}): BatchContext {
   const { slidingWindow = null, ...rest } = fields;
   const find = (variant: string) => residents[variant];
-  return { config: { ...config, slidingWindow }, contextLength: 512, extraRows: 16, resident: find, ...rest };
+  return {
+    config: { ...config, slidingWindow },
+    contextLength: 512,
+    extraRows: 16,
+    attendsByRow: false,
+    resident: find,
+    ...rest,
+  };
 }
 
 export function span(notation: string, tokens: Readonly<Record<number, number>> = {}): Span {
@@ -84,14 +91,14 @@ export function printRuns(runs: readonly RunLayout[]): string[] {
 
 /** `1x3 from 0, 256 cells`: rows of each sequence, sequences, the first region, and how wide they look. */
 export function printGroups(batch: Batch): string[] {
-  return batch.groups.map(
+  return batch.attention!.groups.map(
     ({ rows, sequences, firstRegion, cells }) => `${rows}x${sequences} from ${firstRegion}, ${cells} cells`,
   );
 }
 
 /** A group's mask, one line a row: the cells it may look at, as `first…last`. */
 export function printMask(batch: Batch, group: number): string[] {
-  const { rows, sequences, cells, mask } = batch.groups[group]!;
+  const { rows, sequences, cells, mask } = batch.attention!.groups[group]!;
   return Array.from({ length: rows * sequences }, (_, row) => {
     const seen = Array.from({ length: cells }, (_, cell) => cell).filter((cell) => mask[row * cells + cell] === 0);
     const isOneStretch = seen.at(-1)! - seen[0]! + 1 === seen.length;

@@ -22,7 +22,7 @@ test("a prompt's rows follow each other; its last one wants logits", () => {
   assert.deepEqual([...batch.tokens], [100, 101, 102, 103]);
   assert.deepEqual([...batch.outputRows], [3]);
   assert.deepEqual(printGroups(batch), ["4x1 from 2, 64 cells"]);
-  assert.equal(batch.gather, undefined);
+  assert.equal(batch.attention!.gather, undefined);
   assert.deepEqual(
     [batch.runs, batch.vectorRows, batch.outputRuns, batch.extraTokens, batch.extraOutput],
     [[], undefined, [], undefined, undefined],
@@ -58,8 +58,8 @@ test("longer spans attend on their own, after the single tokens, in the order th
   const batch = layout("a/0 0+3!", "b/1 9+1!", "c/2 0+2");
   assert.equal(printRows(batch), "0.0 0.1 0.2 1.9 2.0 2.1");
   assert.deepEqual(printGroups(batch), ["1x1 from 1, 256 cells", "3x1 from 0, 64 cells", "2x1 from 2, 64 cells"]);
-  assert.deepEqual([...batch.gather!], [3, 0, 1, 2, 4, 5]);
-  assert.deepEqual([...scatterOf(batch.gather!)], [1, 2, 3, 0, 4, 5]);
+  assert.deepEqual([...batch.attention!.gather!], [3, 0, 1, 2, 4, 5]);
+  assert.deepEqual([...scatterOf(batch.attention!.gather!)], [1, 2, 3, 0, 4, 5]);
   assert.deepEqual([...batch.outputRows], [2, 3]);
 });
 
@@ -74,7 +74,7 @@ test("rows of variants come first, those with parts of one class side by side, t
   assert.equal(printRows(batch), "1.4 4.4 2.4 3.4 0.4");
   assert.deepEqual(printRuns(batch.runs), ["q1_0.1 0…2 [4 4 0]", "q1_0.2 2…2 [7]", "tq1_0.1 3…3 [1]"]);
   assert.deepEqual([...batch.vectorRows!], [1, 1, 2, 3, 0]);
-  assert.deepEqual([...batch.gather!], [4, 0, 2, 3, 1], "attention still goes by region");
+  assert.deepEqual([...batch.attention!.gather!], [4, 0, 2, 3, 1], "attention still goes by region");
 });
 
 test("planes, factors and both are one stretch of each class", () => {
@@ -99,7 +99,7 @@ test("a step that draws nothing has one output, which is nobody's", () => {
 });
 
 test("attention looks as far as the longest of its sequences, in steps of 256 to decode and 64 for prompts", () => {
-  const widths = (...notations: string[]) => layout(...notations).groups.map(({ cells }) => cells);
+  const widths = (...notations: string[]) => layout(...notations).attention!.groups.map(({ cells }) => cells);
   assert.deepEqual(widths("a/0 255+1!"), [256]);
   assert.deepEqual(widths("a/0 256+1!", "b/1 3+1!"), [512]);
   assert.deepEqual(widths("a/0 0+64!"), [64]);
@@ -109,7 +109,7 @@ test("attention looks as far as the longest of its sequences, in steps of 256 to
 test("attention never looks beyond a region", () => {
   const batch = layoutBatch(planOf("a/1 98+1!", "b/3 90+9!"), context({ contextLength: 100 }));
   assert.deepEqual(
-    batch.groups.map(({ cells }) => cells),
+    batch.attention!.groups.map(({ cells }) => cells),
     [100, 100],
   );
   assert.equal(printRows(batch, 100), "1.98 3.90 3.91 3.92 3.93 3.94 3.95 3.96 3.97 3.98");
@@ -122,7 +122,7 @@ test("a sliding window hides what lies further back, for prompts and while decod
 });
 
 test("what a mask hides is −∞ and not a large number", () => {
-  const { mask } = layout("a/0 0+2!").groups[0]!;
+  const { mask } = layout("a/0 0+2!").attention!.groups[0]!;
   assert.deepEqual([...mask.subarray(0, 3)], [0, 0xfc00, 0xfc00]);
 });
 
@@ -203,19 +203,21 @@ test("whatever is planned, each token is one row, and each row is in one place o
       const rows = plan.spans.reduce((sum, { count }) => sum + count, 0);
       assert.equal(batch.tokens.length, rows);
       assert.equal(new Set(batch.cells).size, rows, "two rows write one cell");
-      const order = batch.gather ? [...batch.gather] : Array.from({ length: rows }, (_, row) => row);
+      const order = batch.attention!.gather
+        ? [...batch.attention!.gather]
+        : Array.from({ length: rows }, (_, row) => row);
       assert.deepEqual(
         [...order].sort((a, b) => a - b),
         Array.from({ length: rows }, (_, row) => row),
       );
       assert.equal(
-        batch.groups.reduce((sum, group) => sum + group.rows * group.sequences, 0),
+        batch.attention!.groups.reduce((sum, group) => sum + group.rows * group.sequences, 0),
         rows,
       );
 
       // Attention's queries, in the groups' order, must lie in the regions and at the positions that the groups say.
       let place = 0;
-      for (const { rows: own, sequences, firstRegion, cells, mask } of batch.groups) {
+      for (const { rows: own, sequences, firstRegion, cells, mask } of batch.attention!.groups) {
         for (let at = 0; at < own * sequences; at++, place++) {
           const row = order[place]!;
           assert.equal(Number(batch.cells[row]), (firstRegion + Math.floor(at / own)) * 512 + batch.positions[row]!);

@@ -27,6 +27,13 @@ export interface GroupLayout {
   readonly mask: Uint16Array;
 }
 
+/** All rows by the groups in which they attend. */
+export interface AttentionLayout {
+  readonly groups: readonly GroupLayout[];
+  /** Batch rows in the groups' order; undefined when it is the batch's own. */
+  readonly gather: Int32Array | undefined;
+}
+
 /**
  * A step as flat arrays. `n` rows, one a token, ordered so that rows with parts of the same classes lie side by side and the
  * base's come last; `m` of them want logits.
@@ -38,9 +45,8 @@ export interface Batch {
   readonly runs: readonly RunLayout[];
   /** Each row's row in the vector pools; undefined when all are the base's. */
   readonly vectorRows: Int32Array | undefined;
-  readonly groups: readonly GroupLayout[];
-  /** Batch rows in the groups' order; undefined when it is the batch's own. */
-  readonly gather: Int32Array | undefined;
+  /** Which rows attend together; undefined where the device attends row by row. */
+  readonly attention: AttentionLayout | undefined;
   /** Tokens beyond the base's vocabulary: row in the extra pool, and the batch row it belongs to. */
   readonly extraTokens: { readonly from: Int32Array; readonly to: BigInt64Array } | undefined;
   /** Of every row whose logits are read, its span. */
@@ -57,6 +63,8 @@ export interface BatchContext {
   readonly contextLength: number;
   /** Extra vocabulary rows that the pools have room for, per variant. */
   readonly extraRows: number;
+  /** Whether the device attends row by row, and needs no groups; see `attendsByRow`. */
+  readonly attendsByRow: boolean;
   resident(variant: string): ResidentVariant | undefined;
 }
 
@@ -91,7 +99,7 @@ export function layoutBatch(plan: StepPlan, context: BatchContext): Batch {
     cells: BigInt64Array.from(rows, (row) => BigInt(row.region * context.contextLength + row.position)),
     runs: runsOf(rows),
     vectorRows: vectorRowsOf(rows),
-    ...groupsOf(rows, context),
+    attention: context.attendsByRow ? undefined : attentionLayout(rows, context),
     extraTokens:
       extras.length === 0
         ? undefined
@@ -113,13 +121,13 @@ export function layoutBatch(plan: StepPlan, context: BatchContext): Batch {
 export function shapeKey(batch: Batch): string {
   const runs = (list: readonly RunLayout[]) =>
     list.map((run) => `${run.classId}@${run.firstRow}+${run.slots.length}`).join(",");
-  const groups = batch.groups.map((g) => `${g.rows}x${g.sequences}@${g.firstRegion}:${g.cells}`).join(",");
+  const { groups = [], gather } = batch.attention ?? {};
   return [
     batch.tokens.length,
     runs(batch.runs),
     Boolean(batch.vectorRows),
-    groups,
-    Boolean(batch.gather),
+    groups.map((g) => `${g.rows}x${g.sequences}@${g.firstRegion}:${g.cells}`).join(","),
+    Boolean(gather),
     batch.extraTokens?.from.length,
     batch.outputRows.length,
     runs(batch.outputRuns),
@@ -203,10 +211,7 @@ function vectorRowsOf(rows: readonly Row[]): Int32Array | undefined {
 }
 
 /** Single tokens of sequences in neighbouring regions attend together, longer spans each on their own. */
-function groupsOf(
-  rows: readonly Row[],
-  context: BatchContext,
-): { groups: GroupLayout[]; gather: Int32Array | undefined } {
+function attentionLayout(rows: readonly Row[], context: BatchContext): AttentionLayout {
   const order: number[] = [];
   const groups: GroupLayout[] = [];
   const indexed = rows.map((row, index) => ({ row, index }));

@@ -33,6 +33,13 @@ const loadGuess = { fixedMs: 5, unitMs: 1e-6, units: 1e7 };
 /** The longest that a timer of Node can wait. */
 const timerMaxMs = 2 ** 31 - 1;
 
+/** Steps of an engine, and what they took. */
+export interface StepTimes {
+  readonly steps: number;
+  readonly tookMs: number;
+  readonly computeMs: number;
+}
+
 /**
  * One base on one device, its variants, and the sequences that run on them. `run` computes step after step as long as there
  * is work and waits when there is none; everything that happens goes out through `emit`. The device owns what was made on it, so
@@ -47,6 +54,8 @@ export class Engine implements Disposable {
   readonly #scheduler: Scheduler;
   readonly #residency: Residency;
   readonly #variants: ReadonlyMap<string, RegisteredVariant>;
+  #steps = 0;
+  #stepsMs = 0;
   /** How often each variant was loaded. */
   readonly #loads = new Map<string, number>();
   readonly #loadPace = new Pace(loadGuess);
@@ -181,6 +190,11 @@ export class Engine implements Disposable {
     });
   }
 
+  /** What steps took so far, of which the device computed for `computeMs`; the rest is planning, arrays, drawing tokens and messages. */
+  get stepTimes(): StepTimes {
+    return { steps: this.#steps, tookMs: this.#stepsMs, computeMs: this.#stepper.computeMs };
+  }
+
   /** Queues a sequence; its tokens come through `emit`, or one `failed` message that says why not. */
   submit(spec: SequenceSpec): void {
     try {
@@ -206,6 +220,7 @@ export class Engine implements Disposable {
   /** Computes until `stop`. */
   async run(): Promise<void> {
     while (!this.#stopped) {
+      const startedMs = performance.now();
       for (const { id, generatedTokens } of this.#scheduler.expire(Date.now())) {
         this.#fail(id, new DeadlineExceeded(generatedTokens));
       }
@@ -217,6 +232,8 @@ export class Engine implements Disposable {
       }
       this.#step(plan);
       await nextTurn(); // messages and finished reads get their turn between steps
+      this.#steps += 1;
+      this.#stepsMs += performance.now() - startedMs;
     }
   }
 

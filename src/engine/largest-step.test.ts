@@ -33,6 +33,7 @@ const layout = (state: DecoderState, stepTokens: number) => {
     config,
     contextLength: state.cache.contextLength,
     extraRows: state.pools?.layout.extraRows ?? 0,
+    attendsByRow: false,
     resident,
   });
 };
@@ -49,7 +50,7 @@ test("the largest step fills its tokens, looks over whole regions and wants logi
   assert.equal(batch.tokens.length, 40);
   assert.equal(batch.outputs.length, 5);
   assert.deepEqual(
-    batch.groups.map(({ rows, sequences, cells }) => [rows, sequences, cells]),
+    batch.attention!.groups.map(({ rows, sequences, cells }) => [rows, sequences, cells]),
     [
       [1, 4, 300],
       [36, 1, 300],
@@ -70,7 +71,7 @@ test("the largest step fills its tokens, looks over whole regions and wants logi
 test("without variants it is the base's, and never longer than a region or a step", async () => {
   using bench = await open([], 3);
   assert.deepEqual(
-    layout(bench, 1000).groups.map(({ rows }) => rows),
+    layout(bench, 1000).attention!.groups.map(({ rows }) => rows),
     [1, 300],
   );
   assert.equal(layout(bench, 1000).vectorRows, undefined);

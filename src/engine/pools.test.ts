@@ -251,6 +251,48 @@ for (const choice of ["none", "auto"]) {
   });
 }
 
+/** What interleaving has to do with: biases, norms over heads, heads of their own, and sizes that strips and groups divide or do not. */
+const eightBitConfigs: Readonly<Record<string, Partial<ModelConfig>>> = {
+  "tied, all interleaved": {},
+  "a head of its own, biases, norms over heads": {
+    tiedEmbeddings: false,
+    qkvBias: true,
+    outputBias: true,
+    mlpBias: true,
+    qkNorm: true,
+  },
+  "vocabulary and feed-forward that strips do not divide": { vocabSize: 90, feedForward: 72 },
+};
+
+for (const choice of ["none", "auto"]) {
+  for (const [title, fields] of Object.entries(eightBitConfigs)) {
+    test(`a base in 8 bits and variants of it, ${title}, native kernels ${choice}`, async () => {
+      const config = smallConfig({ hiddenSize: 64, headDim: 16, feedForward: 96, ...fields });
+      const variants: Record<string, RandomVariant> = {
+        one: { seed: 1, dtype: "q1_0", planes: 1, extraRows: 3 },
+        two: { seed: 2, dtype: "q1_0", planes: 2, extraRows: 0 },
+        lora: { seed: 3, dtype: "q1_0", planes: 0, extraRows: 0, factors: [{ dtype: "f16", rank: 8 }] },
+        ternary: { seed: 4, dtype: "tq1_0", planes: 1, extraRows: -2 },
+      };
+      const own = await openFamily(config, variants, { device: await deviceWith(choice), dtype: "q8_0" });
+      using _ = own.bench;
+      const requests: [string | null, number][] = [
+        ["two", 9],
+        [null, 12],
+        ["ternary", 7],
+        ["one", 20],
+        ["lora", 4],
+        [null, 1],
+        ["one", 1],
+      ];
+      // Both paths round weights and activations to eight bits, and so small a model makes much of that; without the deltas the
+      // error would be near 0.5.
+      assert.ok(largestError(own, requests) < 0.2);
+      assert.ok(largestError(own, [[null, 30]]) < 0.1, "the base alone");
+    });
+  }
+}
+
 test("without its parts a variant is far from itself", async () => {
   for (const variant of [exact(1, 1), exact(1, 0, 0, [{ dtype: "f32", rank: 4 }])]) {
     const own = await openFamily(smallConfig(), { clinc: variant });

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { defaultSampling, type SamplingParams, Sequence } from "../core/index.js";
+import { loadKernels } from "../ggml/index.js";
 import { uniformAt } from "../util/index.js";
 import { sampleToken } from "./sampler.js";
 
@@ -10,9 +11,12 @@ interface Drawn {
   readonly prompt?: readonly number[];
   readonly generated?: readonly number[];
   readonly topLogprobs?: number | null;
+  readonly endTokens?: readonly number[];
+  readonly minTokens?: number;
 }
 
-function sequence({ sampling, prompt = [0], generated = [], topLogprobs = null }: Drawn): Sequence {
+function sequence(drawn: Drawn): Sequence {
+  const { sampling, prompt = [0], generated = [], topLogprobs = null, endTokens = [], minTokens = 0 } = drawn;
   return new Sequence({
     id: "a",
     variant: null,
@@ -20,7 +24,8 @@ function sequence({ sampling, prompt = [0], generated = [], topLogprobs = null }
     generated,
     sampling: { ...defaultSampling, seed: 1, ...sampling },
     maxTokens: 1000,
-    endTokens: [],
+    endTokens,
+    minTokens,
     topLogprobs,
   });
 }
@@ -60,6 +65,18 @@ function reference(
   const all = sum();
   return new Map(left.map(({ token, weight }) => [token, weight / all]));
 }
+
+test("an end is not drawn before the answer has its least number of tokens, however likely it is", () => {
+  const logits = [1, 9, 2, 8];
+  const ends = { sampling: { temperature: 0, logitBias: [[3, 50] as const] }, endTokens: [1, 3, 700], minTokens: 2 };
+  assert.equal(sample(logits, ends).token, 2);
+  assert.equal(sample(logits, { ...ends, generated: [0] }).token, 2);
+  assert.equal(sample(logits, { ...ends, generated: [0, 0] }).token, 3);
+  assert.equal(sample(logits, { ...ends, generated: [0, 0, 0], minTokens: Infinity }).token, 2);
+  for (let seed = 0; seed < 50; seed++) {
+    assert.ok([0, 2].includes(sample(logits, { ...ends, sampling: { seed } }).token), `seed ${seed}`);
+  }
+});
 
 test("temperature 0 takes the likeliest token, the first of equals", () => {
   assert.equal(sample([1, 3, 2], { sampling: { temperature: 0 } }).token, 1);
@@ -243,6 +260,25 @@ test("logits that are not numbers end in a token all the same, and never in one 
       assert.ok(draw([-infinity, -infinity]) < 2);
       assert.ok(draw([infinity, 1, 2]) < 3);
       assert.equal(draw([-infinity, 1, -infinity]), 1);
+    }
+  }
+});
+
+test("kernels and plain arithmetic draw the same tokens", async (t) => {
+  const { kernels, summary } = await loadKernels();
+  if (!kernels) return t.skip(summary);
+  const ways: readonly Partial<SamplingParams>[] = [
+    { temperature: 0 },
+    {},
+    { temperature: 0.5 },
+    { topP: 0.8 },
+    { minP: 0.05 },
+  ];
+  for (const sampling of ways) {
+    for (let seed = 0; seed < 200; seed++) {
+      const logits = noise(3000, seed, 12);
+      const own = sequence({ sampling: { ...sampling, seed } });
+      assert.deepEqual(sampleToken(logits.slice(), own, kernels), sampleToken(logits.slice(), own));
     }
   }
 });

@@ -1,18 +1,34 @@
 import type { Logprob, SampledToken, SamplingParams, Sequence } from "../core/index.js";
 import { uniformAt } from "../util/index.js";
 
+/** What is computed of all logits of a row. */
+export interface LogitMath {
+  /** The index of the largest, the first of equals. NaN is never largest; 0 when there is no number. */
+  largest(logits: Float32Array): number;
+  /** Fills `weights` with each token's probability relative to the likeliest one's: e^((logit − largest) / temperature). */
+  weigh(logits: Float32Array, largest: number, temperature: number, weights: Float64Array): void;
+  /** Where a running sum of the weights, none of which is negative, passes `u` times their sum, u in [0, 1). */
+  pick(weights: Float64Array, u: number): number;
+}
+
 /**
  * Draws a sequence's next token. A function of the logits, the sequence's tokens, its parameters and its position: what else is in
  * the batch cannot matter. Penalties and biases first, then temperature, top-k, top-p and min-p, each
  * over what the one before left. NaN is never drawn; where all logits are, the token is 0.
  *
  * @param logits natural, over the variant's whole vocabulary; changed in place
+ * @param math what goes over all logits, by kernels where there are some: with temperature 1, most of what a draw takes
  */
-export function sampleToken(logits: Float32Array, sequence: Sequence): SampledToken {
+export function sampleToken(
+  logits: Float32Array,
+  sequence: Sequence,
+  math: LogitMath = { largest: largestAt, weigh, pick },
+): SampledToken {
   const { sampling, topLogprobs } = sequence.spec;
   const report = topLogprobs === null ? undefined : new Reporter(logits, topLogprobs);
   adjust(logits, sequence);
-  const token = sampling.temperature === 0 ? argmax(logits) : draw(logits, sampling, sequence.generatedTokens);
+  const token =
+    sampling.temperature === 0 ? math.largest(logits) : draw(logits, sampling, sequence.generatedTokens, math);
   return { id: sequence.id, token, logprob: report?.of(token) ?? null, top: report?.top ?? [] };
 }
 
@@ -24,7 +40,7 @@ class Reporter {
 
   constructor(logits: Float32Array, count: number) {
     this.#logits = logits.slice();
-    const max = logits[argmax(logits)]!;
+    const max = logits[largestAt(logits)]!;
     let sum = 0;
     for (let i = 0; i < logits.length; i++) sum += weightOf(logits[i]!, max, 1);
     this.#logSum = max + Math.log(sum);
@@ -36,7 +52,7 @@ class Reporter {
   }
 }
 
-function adjust(logits: Float32Array, { spec, tokens }: Sequence): void {
+function adjust(logits: Float32Array, { spec, tokens, generatedTokens }: Sequence): void {
   const { repetitionPenalty, presencePenalty, frequencyPenalty, logitBias } = spec.sampling;
   if (repetitionPenalty !== 1) {
     for (const token of new Set(tokens)) {
@@ -50,20 +66,25 @@ function adjust(logits: Float32Array, { spec, tokens }: Sequence): void {
     for (const [token, count] of counts) logits[token]! -= presencePenalty + frequencyPenalty * count;
   }
   for (const [token, bias] of logitBias) if (token < logits.length) logits[token]! += bias;
+  if (generatedTokens < (spec.minTokens ?? 0)) {
+    for (const token of spec.endTokens) if (token < logits.length) logits[token] = Number.NEGATIVE_INFINITY;
+  }
 }
 
-function draw(logits: Float32Array, sampling: SamplingParams, position: number): number {
+function draw(logits: Float32Array, sampling: SamplingParams, position: number, math: LogitMath): number {
   const { temperature, topK, topP, minP, seed } = sampling;
   const u = uniformAt(seed, position);
   if (topK > 0 && topK < logits.length) {
     const order = largest(logits, topK);
     const max = logits[order[0]!]!;
     const weights = Float64Array.from(order, (token) => weightOf(logits[token]!, max, temperature));
-    return order[pick(weights, keptCount(weights, total(weights), sampling), u)] ?? 0;
+    return order[pick(weights.subarray(0, keptCount(weights, total(weights), sampling)), u)] ?? 0;
   }
-  const weights = weightsOf(logits, temperature);
+  if (scratch.length !== logits.length) scratch = new Float64Array(logits.length);
+  const weights = scratch;
+  math.weigh(logits, logits[math.largest(logits)]!, temperature, weights);
   if (topP < 1 || minP > 0) dropUnlikely(weights, sampling);
-  return pick(weights, weights.length, u);
+  return math.pick(weights, u);
 }
 
 /**
@@ -115,14 +136,12 @@ function likeliest(weights: Float64Array, sum: number, sampling: SamplingParams,
   return likeliest(weights, sum, sampling, floor > 1e-7 ? floor / 100 : 0);
 }
 
-/** Where a running sum of the first `count` weights passes `u` times their sum. */
-function pick(weights: Float64Array, count: number, u: number): number {
-  let sum = 0;
-  for (let i = 0; i < count; i++) sum += weights[i]!;
-  const target = u * sum;
+/** Where a running sum of the weights passes `u` times their sum, u in [0, 1). */
+function pick(weights: Float64Array, u: number): number {
+  const target = u * total(weights);
   let reached = 0;
   let last = 0;
-  for (let i = 0; i < count; i++) {
+  for (let i = 0; i < weights.length; i++) {
     if (weights[i] === 0) continue;
     reached += weights[i]!;
     last = i;
@@ -131,14 +150,11 @@ function pick(weights: Float64Array, count: number, u: number): number {
   return last;
 }
 
+/** The weights of one draw: the same memory for all, as long as vocabularies are equally long. */
 let scratch = new Float64Array(0);
 
-/** Each token's probability relative to the likeliest one's. Valid until the next call, for it is always the same memory. */
-function weightsOf(logits: Float32Array, temperature: number): Float64Array {
-  if (scratch.length !== logits.length) scratch = new Float64Array(logits.length);
-  const max = logits[argmax(logits)]!;
-  for (let i = 0; i < logits.length; i++) scratch[i] = weightOf(logits[i]!, max, temperature);
-  return scratch;
+function weigh(logits: Float32Array, largest: number, temperature: number, weights: Float64Array): void {
+  for (let i = 0; i < logits.length; i++) weights[i] = weightOf(logits[i]!, largest, temperature);
 }
 
 /** Zero for what is too unlikely to count in double precision, and for NaN, of which nothing can be drawn. */
@@ -168,7 +184,7 @@ function total(weights: Float64Array): number {
 }
 
 /** The index of the largest value, the first of equals. NaN is never largest. */
-function argmax(values: Float32Array): number {
+function largestAt(values: Float32Array): number {
   let best = 0;
   let max = Number.NEGATIVE_INFINITY;
   const count = values.length;

@@ -1,7 +1,22 @@
 import type { DType, SampledToken, StepPlan } from "../core/index.js";
-import { type Device, Graph, GraphMemory, type Tensor } from "../ggml/index.js";
-import { type DecoderState, decode, type StepInputs, type StepOutputs, type VariantRows } from "../model/index.js";
-import { type Batch, layoutBatch, type ResidentVariant, type RunLayout, scatterOf, shapeKey } from "./batch.js";
+import { attendsByRow, type Device, Graph, GraphMemory, type Tensor } from "../ggml/index.js";
+import {
+  type DecoderState,
+  decode,
+  type GroupedAttention,
+  type StepInputs,
+  type StepOutputs,
+  type VariantRows,
+} from "../model/index.js";
+import {
+  type AttentionLayout,
+  type Batch,
+  layoutBatch,
+  type ResidentVariant,
+  type RunLayout,
+  scatterOf,
+  shapeKey,
+} from "./batch.js";
 import { sampleToken } from "./sampler.js";
 
 /** Makes the next input tensor of a step, or finds it and writes its values. */
@@ -31,12 +46,18 @@ export class Stepper implements Disposable {
   readonly #state: DecoderState;
   readonly #memory: GraphMemory;
   #built: BuiltStep | undefined;
+  #computeMs = 0;
   #logits = new Float32Array(0);
 
   constructor(device: Device, state: DecoderState) {
     this.#device = device;
     this.#state = state;
     this.#memory = new GraphMemory(device);
+  }
+
+  /** What the device took for all passes so far. */
+  get computeMs(): number {
+    return this.#computeMs;
   }
 
   /**
@@ -63,7 +84,7 @@ export class Stepper implements Disposable {
    */
   step(plan: StepPlan, resident: Resident): SampledToken[] {
     const { batch, logits } = this.logits(plan, resident);
-    return batch.outputs.map(({ sequence }, row) => sampleToken(logits[row]!, sequence));
+    return batch.outputs.map(({ sequence }, row) => sampleToken(logits[row]!, sequence, this.#device.kernels));
   }
 
   /** The logits behind `step`, one array over the variant's vocabulary for each of `batch.outputs`; good until the next pass. */
@@ -97,6 +118,7 @@ export class Stepper implements Disposable {
       config: this.#state.weights.config,
       contextLength: this.#state.cache.contextLength,
       extraRows: this.#state.pools?.layout.extraRows ?? 0,
+      attendsByRow: attendsByRow(this.#device, this.#state.weights.config.headDim),
       resident,
     });
   }
@@ -110,7 +132,9 @@ export class Stepper implements Disposable {
       tensor.write(values);
       return tensor;
     });
+    const startedMs = performance.now();
     graph.compute();
+    this.#computeMs += performance.now() - startedMs;
     return outputs;
   }
 
@@ -155,14 +179,7 @@ function stepInputs(batch: Batch, state: DecoderState, bind: Bind): StepInputs {
     tokens: ints("tokens", batch.tokens),
     positions: ints("positions", batch.positions),
     cells: longs("cells", batch.cells),
-    groups: batch.groups.map(({ mask, ...group }) => ({
-      ...group,
-      mask: bind("mask", "f16", [group.cells, group.rows, 1, group.sequences], mask),
-    })),
-    attentionOrder: batch.gather && {
-      gather: ints("gather", batch.gather),
-      scatter: ints("scatter", scatterOf(batch.gather)),
-    },
+    attention: batch.attention && groupedAttention(batch.attention, bind),
     variants: variants("rows", batch.runs, batch.vectorRows),
     embeddingRows: batch.runs.map(({ firstRow, slots }) =>
       ints(
@@ -177,6 +194,17 @@ function stepInputs(batch: Batch, state: DecoderState, bind: Bind): StepInputs {
     outputRows: ints("outputs", batch.outputRows),
     outputVariants: variants("outputs", batch.outputRuns, batch.outputVectorRows),
     extraOutput: batch.extraOutput && ints("extra.outputs", batch.extraOutput),
+  };
+}
+
+function groupedAttention({ groups, gather }: AttentionLayout, bind: Bind): GroupedAttention {
+  const ints = (name: string, values: Int32Array) => bind(name, "i32", [values.length], values);
+  return {
+    groups: groups.map(({ mask, ...group }) => ({
+      ...group,
+      mask: bind("mask", "f16", [group.cells, group.rows, 1, group.sequences], mask),
+    })),
+    order: gather && { gather: ints("gather", gather), scatter: ints("scatter", scatterOf(gather)) },
   };
 }
 

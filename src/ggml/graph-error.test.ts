@@ -58,10 +58,10 @@ const mistakes: readonly [title: string, op: string, build: (g: Graph, t: Make) 
   ["swiglu of different shapes", "swiglu", (g, t) => g.swiglu(t("f32", 4, 3), t("f32", 4, 2))],
   ["swiglu of different dtypes", "swiglu", (g, t) => g.swiglu(t("f32", 4), t("f16", 4))],
   [
-    "swiglu of a window with gaps",
+    "swiglu of a window with gaps in two dimensions",
     "swiglu",
     (g, t) => {
-      const half = g.view(t("f32", 4, 3), [2, 3], { offset: 0 });
+      const half = g.view(t("f32", 4, 3, 2), [2, 3, 2], { strides: [16, 48], offset: 0 });
       return g.swiglu(half, half);
     },
   ],

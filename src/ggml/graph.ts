@@ -137,15 +137,19 @@ export class Graph implements Disposable {
     return this.reshape(product, [pool.extents[1], rows]);
   }
 
-  /** `a` with `b` added to its rows from `firstRow` on, in place: a `[n, rows]`, b `[n, fewer]`, both f32. → a */
-  addRows(a: Tensor, b: Tensor, firstRow: number): Tensor {
+  /**
+   * `a` with `b` added to its rows from `firstRow` on, and in them from `firstColumn` on, in place: a `[n, rows]`, b `[n or fewer, fewer]`,
+   * both f32. → a
+   */
+  addRows(a: Tensor, b: Tensor, firstRow: number, firstColumn = 0): Tensor {
     this.#require("addRows", a.dtype === "f32" && b.dtype === "f32", "both must be f32", a, b);
-    const fits = a.extents[0] === b.extents[0] && firstRow >= 0 && firstRow + b.extents[1] <= a.extents[1];
+    const columnsFit = firstColumn >= 0 && firstColumn + b.extents[0] <= a.extents[0];
+    const fits = columnsFit && firstRow >= 0 && firstRow + b.extents[1] <= a.extents[1];
     const flat = isMatrix(a) && isMatrix(b) && a.isContiguous;
     this.#require("addRows", fits && flat, `rows do not fit from ${firstRow} on`, a, b);
     const [, nb1, nb2, nb3] = a.strides;
     return this.#node("addRows", [a, b], { extents: a.extents }, (base, c) =>
-      base.accInplace(c, a.pointer, b.pointer, nb1, nb2, nb3, firstRow * nb1),
+      base.accInplace(c, a.pointer, b.pointer, nb1, nb2, nb3, firstRow * nb1 + firstColumn * 4),
     );
   }
 
@@ -184,7 +188,8 @@ export class Graph implements Disposable {
   swiglu(gate: Tensor, up: Tensor): Tensor {
     this.#require("swiglu", gate.dtype === "f32" && up.dtype === "f32", "both must be f32", gate, up);
     this.#require("swiglu", String(gate.extents) === String(up.extents), "shapes differ", gate, up);
-    this.#require("swiglu", gate.isContiguous && up.isContiguous, "neither may have gaps", gate, up);
+    const isFlat = (x: Tensor) => x.isContiguous || (isMatrix(x) && x.strides[0] === 4);
+    this.#require("swiglu", isFlat(gate) && isFlat(up), "only between rows there may be gaps", gate, up);
     return this.#node("swiglu", [gate, up], { extents: gate.extents }, (base, c) =>
       base.swigluSplit(c, gate.pointer, up.pointer),
     );
@@ -257,6 +262,12 @@ export class Graph implements Disposable {
     return this.once(`rows ${x.pointer} ${first} ${count}`, () =>
       this.view(x, [x.extents[0], count], { offset: first * x.strides[1] }),
     );
+  }
+
+  /** Columns `first … first + count` of a matrix of f32, or x itself when that is all. */
+  columns(x: Tensor, first: number, count: number): Tensor {
+    if (first === 0 && count === x.extents[0]) return x;
+    return this.view(x, [count, x.extents[1]], { strides: [x.strides[1]], offset: first * x.strides[0] });
   }
 
   /** Dimension i of x becomes dimension `axes[i]`; the first stays where it is, as every operation here wants it. */

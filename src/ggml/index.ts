@@ -1,4 +1,6 @@
+export { Activations } from "./activations.js";
 export { Arena, type ArenaOptions, type TensorSpec } from "./arena.js";
+export { BaseMatrix, multiplyInterleaved } from "./base-matrix.js";
 export { type BindInput, computeOnce, runOnce } from "./compute-once.js";
 export { Device } from "./device.js";
 export * as gradients from "./gradients.js";
@@ -8,6 +10,7 @@ export { type KernelOptions, type Kernels, type LoadedKernels, loadKernels } fro
 export { type DeviceKind, isInstalled } from "./library.js";
 export { stackEntryBytes } from "./paged-layout.js";
 export { pageBytes } from "./pages.js";
-export { addPoolProduct, type PoolProduct } from "./pool-product.js";
+export { addPoolProduct, addProduct, type PoolProduct } from "./pool-product.js";
 export { fromFloat32, toFloat32 } from "./quantize.js";
+export { attendByRow, attendsByRow, type RowAttention } from "./row-attention.js";
 export { contiguousStrides, extentsOf, type ShapeLike, Tensor } from "./tensor.js";

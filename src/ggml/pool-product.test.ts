@@ -3,13 +3,14 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { alignUp } from "../util/index.js";
+import { Activations } from "./activations.js";
 import { Arena } from "./arena.js";
 import { Device } from "./device.js";
 import { assertClose, evaluate, noise, product } from "./evaluate.test.kit.js";
+import { signProduct } from "./kernel-twin.test.kit.js";
 import { type Kernels, loadKernels } from "./kernels.js";
 import { addPoolProduct } from "./pool-product.js";
 import { fromFloat32, toFloat32 } from "./quantize.js";
-import { signProduct } from "./sign-product.test.kit.js";
 
 /** Rows from the second on have planes, the last has none: slots of those between. */
 interface Case {
@@ -53,12 +54,10 @@ function compute(kernels: Kernels | undefined, { inputs, outputs, slots }: Case,
       input("f32", [outputs], new Float32Array(outputs)),
     );
     const ids = input("i32", [slots.length], slots);
-    return addPoolProduct(g, base, {
-      pool: arena.get("pool"),
-      x: input("f32", [inputs, slots.length], x),
-      ids,
-      firstRow: 1,
-    });
+    const around = activations(inputs, slots.length + 2);
+    around.set(x, inputs);
+    const rows = Activations.of(g, input("f32", [inputs, slots.length + 2], around));
+    return addPoolProduct(g, base, { pool: arena.get("pool"), x: rows, ids, firstRow: 1, firstOutput: 0 });
   });
   const added = y.map((value, at) => value - before[at]!);
   const rowOf = (row: number) => x.subarray(row * inputs, (row + 1) * inputs);
@@ -121,7 +120,8 @@ test("other dtypes go through ggml's operations, with kernels as without", async
     return evaluate(device, (g, input) => {
       const y = g.add(input("f32", [outputs], before), input("f32", [outputs], new Float32Array(outputs)));
       const ids = input("i32", [1], [1]);
-      return addPoolProduct(g, y, { pool: arena.get("pool"), x: input("f32", [inputs, 1], x), ids, firstRow: 0 });
+      const rows = Activations.of(g, input("f32", [inputs, 1], x));
+      return addPoolProduct(g, y, { pool: arena.get("pool"), x: rows, ids, firstRow: 0, firstOutput: 0 });
     });
   };
   const expected = product(w.subarray(inputs * outputs), x, inputs).map((value, at) => value + before[at]!);
@@ -134,17 +134,20 @@ test("shapes that do not fit are refused before a kernel sees them", async (t) =
   if (!kernels) return t.skip(summary);
   using device = Device.open({ kind: "cpu", threads: 1, kernels });
   using arena = new Arena(device, [{ name: "pool", dtype: "q1_0", shape: [256, 4, 2] }]);
-  const attempt = (inputs: number, outputs: number, ids: number, firstRow: number) => () =>
-    evaluate(device, (g, input) =>
-      addPoolProduct(g, input("f32", [outputs, 3], noise(outputs * 3, 1)), {
-        pool: arena.get("pool"),
-        x: input("f32", [inputs, 2], noise(inputs * 2, 2)),
-        ids: input("i32", [ids], new Array(ids).fill(0)),
-        firstRow,
-      }),
-    );
-  assert.throws(attempt(100, 4, 2, 0), /inner dimensions differ/);
-  assert.throws(attempt(200, 5, 2, 0), /inner dimensions differ/);
-  assert.throws(attempt(200, 4, 3, 0), /one i32 id a row/);
-  assert.throws(attempt(200, 4, 2, 2), /rows do not fit from 2 on/);
+  const attempt =
+    (inputs: number, outputs: number, place: { firstRow: number; firstOutput?: number; rows?: number }) => () =>
+      evaluate(device, (g, input) =>
+        addPoolProduct(g, input("f32", [outputs, 3], noise(outputs * 3, 1)), {
+          pool: arena.get("pool"),
+          x: Activations.of(g, input("f32", [inputs, place.rows ?? 3], noise(inputs * (place.rows ?? 3), 2))),
+          ids: input("i32", [2], [0, 0]),
+          firstRow: place.firstRow,
+          firstOutput: place.firstOutput ?? 0,
+        }),
+      );
+  assert.throws(attempt(100, 4, { firstRow: 0 }), /inner dimensions differ/);
+  assert.throws(attempt(200, 3, { firstRow: 0 }), /inner dimensions differ/);
+  assert.throws(attempt(200, 5, { firstRow: 0, firstOutput: 2 }), /inner dimensions differ/);
+  assert.throws(attempt(200, 4, { firstRow: 0, rows: 2 }), /the rows of x/);
+  assert.throws(attempt(200, 4, { firstRow: 2 }), /rows do not fit from 2 on/);
 });

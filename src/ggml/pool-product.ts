@@ -1,61 +1,61 @@
 import { dtypes } from "../core/index.js";
 import { alignUp } from "../util/index.js";
+import { type Activations, allThreads } from "./activations.js";
 import { type Graph, GraphError } from "./graph.js";
 import type { Kernels } from "./kernels.js";
-import type { Tensor } from "./tensor.js";
+import { pointers, type Tensor } from "./tensor.js";
 
 /** Rows of activations, each of which is multiplied with a matrix of its own out of a pool. */
 export interface PoolProduct {
   /** `[in, out, slots]`; rows of matrices are filled up to whole blocks, with zeros. */
   readonly pool: Tensor;
-  /** `[in, rows]` f32, not filled up. */
-  readonly x: Tensor;
-  /** The slot of each row: `[rows]` i32. */
+  /** The input of all rows of y, not filled up. */
+  readonly x: Activations;
+  /** The slot of each row that is multiplied: `[rows]` i32. */
   readonly ids: Tensor;
-  /** The row of y that the first of x belongs to. */
+  /** The first of these rows. */
   readonly firstRow: number;
+  /** The place of the first output in a row of y. */
+  readonly firstOutput: number;
 }
 
 /** What kernels multiply with. */
 const signDType = "q1_0";
-/** GGML_N_TASKS_MAX: as many threads as the device has. */
-const allThreads = -1;
 
 /**
- * y with the products added to its rows, perhaps in place: y `[out, more rows]` f32. Sign planes go
+ * y with the products added to its rows, perhaps in place: y `[out or more, rows or more]` f32. Sign planes go
  * through the device's own kernels where it has some, everything else through ggml's operations.
  */
 export function addPoolProduct(g: Graph, y: Tensor, product: PoolProduct): Tensor {
-  const { pool, x, ids, firstRow } = product;
+  const { pool, x, ids, firstRow, firstOutput } = product;
   if (g.kernels && pool.dtype === signDType) return addSignPlanes(g, g.kernels, y, product);
-  const own = g.mulMatId(pool, g.padRows(x, pool.extents[0]), ids);
-  return ids.extents[0] === y.extents[1] ? g.add(y, own) : g.addRows(y, own, firstRow);
+  const own = g.mulMatId(pool, g.padRows(g.rows(x.values, firstRow, ids.extents[0]), pool.extents[0]), ids);
+  return addProduct(g, y, own, firstRow, firstOutput);
 }
 
-function addSignPlanes(g: Graph, kernels: Kernels, y: Tensor, { pool, x, ids, firstRow }: PoolProduct): Tensor {
-  const [inputs, rows] = x.extents;
+/** y with a product of some of its rows and outputs added, perhaps in place. */
+export function addProduct(g: Graph, y: Tensor, product: Tensor, firstRow: number, firstOutput: number): Tensor {
+  const isWhole = String(product.extents) === String(y.extents);
+  return isWhole ? g.add(y, product) : g.addRows(y, product, firstRow, firstOutput);
+}
+
+function addSignPlanes(g: Graph, kernels: Kernels, y: Tensor, product: PoolProduct): Tensor {
+  const { pool, x, ids, firstRow, firstOutput } = product;
   const [padded, out] = pool.extents;
+  const rows = ids.extents[0];
   const require = (condition: boolean, problem: string) => {
-    if (!condition) throw new GraphError("addSignPlanes", problem, [y, pool, x, ids]);
+    if (!condition) throw new GraphError("addSignPlanes", problem, [y, pool, ids]);
   };
-  const isFlat = ({ dtype, extents, strides }: Tensor) =>
-    dtype === "f32" && extents[2] === 1 && extents[3] === 1 && strides[0] === 4;
-  require(isFlat(y) && isFlat(x), "y and x must be matrices of f32");
-  require(alignUp(inputs, dtypes[signDType].blockSize) === padded && y.extents[0] === out, "inner dimensions differ");
-  require(ids.dtype === "i32" && ids.elements === rows && ids.extents[0] === rows, "one i32 id a row");
+  const isFlat = y.dtype === "f32" && y.extents[2] === 1 && y.extents[3] === 1 && y.strides[0] === 4;
+  require(isFlat && x.rows === y.extents[1], "y must be a matrix of f32 with the rows of x");
+  const outputsFit = firstOutput >= 0 && firstOutput + out <= y.extents[0];
+  require(alignUp(x.inputs, dtypes[signDType].blockSize) === padded && outputsFit, "inner dimensions differ");
+  require(ids.dtype === "i32" && ids.elements === rows, "one i32 id a row");
   require(firstRow >= 0 && firstRow + rows <= y.extents[1], `rows do not fit from ${firstRow} on`);
 
-  // f32 in name only: as many words as the kernels want for their bytes. Matrices that share an input share these.
-  const words = Math.ceil(kernels.quantizedBytes(inputs, rows) / 4);
-  const quantized = g.once(`quantize ${x.pointer}`, () =>
-    g.operation("quantize", [x], [words, 1, 1, 1], (base, c) =>
-      base.custom(c, dtypes.f32.id, words, 1, 1, 1, pointers(x), 1, kernels.quantize, allThreads, 0n),
-    ),
+  const operands = [x.quantizedBy(kernels), ids, pool];
+  const place = BigInt(firstRow) | (BigInt(firstOutput) << 32n);
+  return g.operation("addSignPlanes", [y, ...operands], y.extents, (base, c) =>
+    base.customInplace(c, y.pointer, pointers(operands), 3, kernels.addSigns, allThreads, place),
   );
-  return g.operation("addSignPlanes", [y, quantized, ids, pool], y.extents, (base, c) => {
-    const operands = pointers(quantized, ids, pool);
-    return base.customInplace(c, y.pointer, operands, 3, kernels.addSigns, allThreads, BigInt(firstRow));
-  });
 }
-
-const pointers = (...tensors: Tensor[]) => BigUint64Array.from(tensors, ({ pointer }) => pointer);

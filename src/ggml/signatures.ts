@@ -346,16 +346,34 @@ export function bindCpu(find: (name: string) => Pointer | null): CpuFunctions | 
   return Object.values(bound).every(Boolean) ? (bound as CpuFunctions) : undefined;
 }
 
-/** Functions of the library that is compiled from `native/`. */
+/** Functions of the library that is compiled from `native/`. Pointers are custom operations of graphs. */
 export interface KernelFunctions {
-  /** Custom operation: activations in 8 bits, as native/activations.h draws them. */
+  /** Activations in 8 bits, as native/activations.h draws them. */
   readonly quantize: Pointer;
-  /** Custom operation in place: the product of sign planes with such activations, added. Its data is the first row. */
+  /** The same of a row's values over their root mean square, times scales. Its data are the bits of what is added to the square. */
+  readonly quantizeNormed: Pointer;
+  /** The same of silu(first) · second. */
+  readonly quantizeGated: Pointer;
+  /** The product of interleaved matrices with such activations; its data is 1 when it is added in place, 0 when not. */
+  readonly multiply: Pointer;
+  /** Rows of an interleaved matrix. */
+  readonly lookUp: Pointer;
+  /** In place: the product of sign planes with such activations, added. Its data is the first row, and above 32 bits the first output. */
   readonly addSigns: Pointer;
+  /** Attention of rows over the cells of their own sequences. Its data is the window, 0 for none. */
+  readonly attend: Pointer;
+  /** The index of the largest value, the first of equals, never of NaN; 0 when there is no number. */
+  largest(logits: Float32Array): number;
+  /** Fills `weights` with e^((logit − largest) / temperature), 0 where the exponent is below −45 or no number. */
+  weigh(logits: Float32Array, largest: number, temperature: number, weights: Float64Array): void;
+  /** Where a running sum of the weights passes `u` times their sum, up to rounding. */
+  pick(weights: Float64Array, u: number): number;
   /** Bytes of so many quantised rows. */
   quantizedBytes(inputs: number, rows: number): number;
   /** Of a tensor, as the kernels see it. */
   tensorBytes(): number;
+  /** Writes rows of a stored type to `to` as native/base-matrix.h draws them, on a thread of its own. */
+  interleave(to: Pointer, from: Uint8Array, type: number, inputs: number, outputs: number): Promise<void>;
 }
 
 /**
@@ -372,13 +390,37 @@ export function bindKernels(file: string): {
   const names = (lib.func("kindred_kernels", "str", []) as () => string)().split(" ");
   return {
     names,
-    bind: (name) => ({
-      quantize: lib.symbol(`kindred_quantize_${name}`),
-      addSigns: lib.symbol(`kindred_signs_${name}`),
-      quantizedBytes: lib.func("kindred_quantized_bytes", "size_t", ["int64_t", "int64_t"]),
-      tensorBytes: lib.func("kindred_tensor_bytes", "size_t", []),
-    }),
+    bind: (name) => {
+      const largest = lib.func(`kindred_largest_${name}`, "int64_t", [P, "int64_t"]);
+      const weigh = lib.func(`kindred_weigh_${name}`, "void", [P, "int64_t", "double", "double", P]);
+      const pick = lib.func(`kindred_pick_${name}`, "int64_t", [P, "int64_t", "double"]);
+      return {
+        quantize: lib.symbol(`kindred_quantize_${name}`),
+        quantizeNormed: lib.symbol(`kindred_quantize_normed_${name}`),
+        quantizeGated: lib.symbol(`kindred_quantize_gated_${name}`),
+        multiply: lib.symbol(`kindred_multiply_${name}`),
+        lookUp: lib.symbol(`kindred_look_up_${name}`),
+        addSigns: lib.symbol(`kindred_signs_${name}`),
+        attend: lib.symbol(`kindred_attend_${name}`),
+        largest: (logits) => largest(logits, logits.length),
+        weigh: (logits, most, temperature, weights) => weigh(logits, logits.length, most, temperature, weights),
+        pick: (weights, u) => pick(weights, weights.length, u),
+        quantizedBytes: lib.func("kindred_quantized_bytes", "size_t", ["int64_t", "int64_t"]),
+        tensorBytes: lib.func("kindred_tensor_bytes", "size_t", []),
+        interleave: inBackground(
+          lib.func(`kindred_interleave_${name}`, "void", [P, "const void*", "int", "int64_t", "int64_t"]),
+        ),
+      };
+    },
   };
+}
+
+/** A function of C that runs on one of libuv's threads while JavaScript goes on. */
+function inBackground<A extends unknown[]>(fn: ReturnType<LibraryHandle["func"]>): (...args: A) => Promise<void> {
+  return (...args) =>
+    new Promise((resolve, reject) => {
+      fn.async(...args, (error: unknown) => (error ? reject(error) : resolve()));
+    });
 }
 
 /** The addresses in a null-terminated array of pointers. */

@@ -109,3 +109,6 @@ export class Tensor {
     );
   }
 }
+
+/** Tensors as an array of C's pointers. */
+export const pointers = (tensors: readonly Tensor[]) => BigUint64Array.from(tensors, ({ pointer }) => pointer);

@@ -59,8 +59,9 @@ const bothRefuse: readonly Case[] = [
     "stream_options.continuous_usage_stats",
     "unsupported_parameter",
   ],
-  [{ ignore_eos: true }, "ignore_eos", "unsupported_parameter"],
-  [{ min_tokens: 3 }, "min_tokens", "unsupported_parameter"],
+  [{ ignore_eos: "yes" }, "ignore_eos"],
+  [{ min_tokens: -1 }, "min_tokens"],
+  [{ min_tokens: 4, max_tokens: 3 }, "min_tokens"],
   [{ guided_json: {} }, "guided_json", "unsupported_parameter"],
 ];
 
@@ -230,6 +231,13 @@ test("priority and timeout say where a request stands, by default in the middle 
     assert.deepEqual([order.priority, order.timeoutMs], [-3, 2500]);
   }
   assert.deepEqual([chat({}).priority, chat({}).timeoutMs], [0, null]);
+});
+
+test("min_tokens holds the end of an answer back, ignore_eos for good", () => {
+  const minTokens = (fields: object) => [chat(fields), text(fields)].map((order) => order.completions[0]?.minTokens);
+  assert.deepEqual(minTokens({}), [0, 0]);
+  assert.deepEqual(minTokens({ min_tokens: 7, ignore_eos: false }), [7, 7]);
+  assert.deepEqual(minTokens({ min_tokens: 7, ignore_eos: true }), [Infinity, Infinity]);
 });
 
 test("max_completion_tokens wins over max_tokens", () => {

@@ -97,11 +97,12 @@ function parseOrder(body: Fields, differences: Differences): Order {
     body.integer("max_completion_tokens", positiveIntegers) ??
     body.integer("max_tokens", positiveIntegers) ??
     differences.maxTokensDefault;
+  const minTokens = parseMinTokens(body, maxTokens);
   const stop = parseStop(body);
   const topLogprobs = differences.topLogprobs();
   const completions = prompts.flatMap((prompt) =>
     Array.from({ length: choicesPerPrompt }, (_, choice) => {
-      return { model, prompt, sampling: forChoice(sampling, choice), maxTokens, stop, topLogprobs };
+      return { model, prompt, sampling: forChoice(sampling, choice), maxTokens, minTokens, stop, topLogprobs };
     }),
   );
   const timeoutSeconds = body.number("timeout", timeoutRange);
@@ -114,6 +115,15 @@ function parseOrder(body: Fields, differences: Differences): Order {
     logprobs: topLogprobs !== null,
     ...parseStream(body),
   };
+}
+
+/** vLLM's `min_tokens`, and `ignore_eos` as one that is never reached. */
+function parseMinTokens(body: Fields, maxTokens: number | null): number {
+  const minTokens = body.integer("min_tokens", { min: 0, max: Number.MAX_SAFE_INTEGER }) ?? 0;
+  if (maxTokens !== null && minTokens > maxTokens) {
+    throw invalid("min_tokens", `min_tokens: expected at most the ${maxTokens} tokens of the answer, got ${minTokens}`);
+  }
+  return body.boolean("ignore_eos") ? Number.POSITIVE_INFINITY : minTokens;
 }
 
 function parseSampling(body: Fields): Partial<SamplingParams> {

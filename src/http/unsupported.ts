@@ -37,8 +37,6 @@ export const textNeutralValues: NeutralValues = { suffix: [""], echo: [false], b
 
 /** Of both: extensions that other servers have made common. */
 export const sharedNeutralValues: NeutralValues = {
-  min_tokens: [0],
-  ignore_eos: [false],
   stop_token_ids: [[]],
   bad_words: [[]],
   allowed_token_ids: [],

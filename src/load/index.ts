@@ -4,10 +4,17 @@ export { type Lengths, parseLengths } from "./lengths.js";
 export { printCsv } from "./load-csv.js";
 export { type DrawnRun, drawRuns } from "./load-picture.js";
 export { printRun, significant } from "./load-table.js";
-export { type Distribution, type LoadSummary, type RunSummary, type Slo, summarizeRun } from "./metrics.js";
+export {
+  type Distribution,
+  distributionOf,
+  type LoadSummary,
+  type RunSummary,
+  type Slo,
+  summarizeRun,
+} from "./metrics.js";
 export { type Popularity, parsePopularity } from "./popularity.js";
 export { type Endpoint, measureText, type PromptSource, promptsOf, syntheticPrompts } from "./prompts.js";
-export type { RequestRecord } from "./record.js";
+export { type RequestRecord, tpotMs, ttftMs } from "./record.js";
 export { type Replayed, type ReplayOptions, type ReplayProgress, replay } from "./replay.js";
 export { RequestFailed, Target, type TargetModel, type TargetOptions } from "./target.js";
 export { readTrace } from "./trace.js";

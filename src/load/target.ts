@@ -34,6 +34,8 @@ export interface TargetModel {
   readonly id: string;
   /** Of a variant, its base; null for a base; undefined where the server does not say. */
   readonly parent: string | null | undefined;
+  /** Which server or company it says it is of. */
+  readonly owner: string | undefined;
 }
 
 /** A request that did not get its answer; `code` is the server's, else that of HTTP or of the connection. */
@@ -71,11 +73,16 @@ export class Target implements Disposable {
     const response = await this.#send({ method: "GET", path: "/models", client: 0 }, signal);
     const list = parseJson(await readBody(response, signal));
     const models = isRecord(list) && Array.isArray(list.data) ? list.data.filter(isRecord) : [];
-    const known = models.flatMap(({ id, parent }): TargetModel[] =>
-      typeof id === "string"
-        ? [{ id, parent: typeof parent === "string" || parent === null ? parent : undefined }]
-        : [],
-    );
+    const known = models.flatMap(({ id, parent, owned_by: owner }): TargetModel[] => {
+      if (typeof id !== "string") return [];
+      return [
+        {
+          id,
+          parent: typeof parent === "string" || parent === null ? parent : undefined,
+          owner: typeof owner === "string" ? owner : undefined,
+        },
+      ];
+    });
     if (known.length > 0) return known;
     throw new RequestFailed({ code: "no_models", message: `${this.#base}/models lists no models` });
   }

@@ -1,8 +1,8 @@
 import { embeddingName, headName, type ModelConfig, ownHeadName, rowBytes } from "../core/index.js";
-import type { Graph, Tensor } from "../ggml/index.js";
+import { Activations, attendByRow, type Graph, type Tensor } from "../ggml/index.js";
 import type { DeltaPools } from "./delta-pools.js";
 import type { KvCache } from "./kv-cache.js";
-import { type Linear, linear, partRows, perRow, type VariantRows, type Vector } from "./linear.js";
+import { addLinear, type Linear, linears, partRows, perRow, type VariantRows, type Vector } from "./linear.js";
 import { ropeOf } from "./rope.js";
 import type { Weights } from "./weights.js";
 
@@ -19,6 +19,14 @@ export interface AttentionGroup {
   readonly mask: Tensor;
 }
 
+/** All rows of a step by the groups in which they attend. */
+export interface GroupedAttention {
+  /** In the order of `order`. */
+  readonly groups: readonly AttentionGroup[];
+  /** Batch rows in the groups' order `[≥ n]`, and each batch row's place in it `[n]`; i32. Undefined when both are the identity. */
+  readonly order: { readonly gather: Tensor; readonly scatter: Tensor } | undefined;
+}
+
 /** Everything a step brings to the graph. `n` counts the rows of the batch, `m` those whose logits are wanted. */
 export interface StepInputs {
   /** `[n]` i32; for tokens beyond the base's vocabulary, 0. */
@@ -27,10 +35,8 @@ export interface StepInputs {
   readonly positions: Tensor;
   /** Where each row's keys and values go: `[n]` i64. */
   readonly cells: Tensor;
-  /** In the order of `attentionOrder`. */
-  readonly groups: readonly AttentionGroup[];
-  /** Batch rows in the groups' order `[≥ n]`, and each batch row's place in it `[n]`; i32. Undefined when both are the identity. */
-  readonly attentionOrder: { readonly gather: Tensor; readonly scatter: Tensor } | undefined;
+  /** Which rows attend together; undefined where the device attends row by row. */
+  readonly attention: GroupedAttention | undefined;
   readonly variants: VariantRows;
   /** Of each run, the rows `slot * vocabulary + token` of its embedding pools: `[run.rows]` i32. */
   readonly embeddingRows: readonly Tensor[];
@@ -69,8 +75,10 @@ export function decode(g: Graph, state: DecoderState, step: StepInputs): StepOut
   const rows = step.tokens.extents[0];
   const rope = ropeOf(config, weights.ropeFactors);
   let variants = step.variants;
-  const project = (x: Tensor, layer: Linear) => linear(g, x, layer, pools, variants);
-  const norm = (x: Tensor, scale: Vector) => g.mul(g.rmsNorm(x, eps), perRow(g, scale, pools, variants));
+  const project = (x: Activations, ...layers: Linear[]) => linears(g, x, layers, pools, variants);
+  const norm = (x: Tensor, scale: Vector) => Activations.normed(g, x, perRow(g, scale, pools, variants), eps);
+  const split = (x: Tensor) =>
+    g.view(x, [headDim, x.extents[0] / headDim, rows], { strides: [headDim * 4, x.strides[1]], offset: 0 });
   const headNorm = (x: Tensor, scale: Vector) => {
     const perHead = perRow(g, scale, pools, variants); // [headDim] or [headDim, n]
     return g.mul(g.rmsNorm(x, eps), perHead.extents[1] > 1 ? g.reshape(perHead, [headDim, 1, rows]) : perHead);
@@ -80,38 +88,48 @@ export function decode(g: Graph, state: DecoderState, step: StepInputs): StepOut
   for (let index = 0; index < config.layers; index++) {
     const layer = layerOf(weights, index);
     const h = norm(x, layer.attentionNorm); // [hidden, n]
-    let q = g.reshape(project(h, layer.q), [headDim, heads, rows]);
-    let k = g.reshape(project(h, layer.k), [headDim, kvHeads, rows]);
-    const v = project(h, layer.v); // [headDim * kvHeads, n]
+    const [ownQ, ownK, v] = project(h, layer.q, layer.k, layer.v) as [Tensor, Tensor, Tensor]; // v: [headDim * kvHeads, n]
+    let q = split(ownQ); // [headDim, heads, n]
+    let k = split(ownK); // [headDim, kvHeads, n]
     if (layer.qNorm) q = headNorm(q, layer.qNorm);
     if (layer.kNorm) k = headNorm(k, layer.kNorm);
     q = g.rope(q, step.positions, rope); // [headDim, heads, n]
     k = g.rope(k, step.positions, rope); // [headDim, kvHeads, n]
     g.expand(g.setRows(cache.keys(index), g.reshape(k, [headDim * kvHeads, rows]), step.cells));
     g.expand(g.setRows(cache.values(index), v, step.cells));
-    let a = attention(g, config, cache, index, g.reshape(q, [headDim * heads, rows]), step);
+    let a = step.attention
+      ? attendInGroups(g, config, cache, index, g.reshape(q, [headDim * heads, rows]), step.attention)
+      : attendByRow(g, {
+          q,
+          keys: byHead(g, config, cache.keys(index)),
+          values: byHead(g, config, cache.values(index)),
+          positions: step.positions,
+          cells: step.cells,
+          window: config.slidingWindow ?? undefined,
+        }); // [headDim * heads, n]
     if (index === config.layers - 1) {
       // All rows left their keys and values; beyond that, only those whose logits are wanted matter any more.
       a = g.getRows(a, step.outputRows); // [headDim * heads, m]
       x = g.getRows(x, step.outputRows); // [hidden, m]
       variants = step.outputVariants;
     }
-    x = g.add(x, project(a, layer.o)); // [hidden, n], in the last layer [hidden, m]
+    x = addLinear(g, x, Activations.of(g, a), layer.o, pools, variants); // [hidden, n], in the last layer [hidden, m]
     const f = norm(x, layer.feedForwardNorm);
-    x = g.add(x, project(g.swiglu(project(f, layer.gate), project(f, layer.up)), layer.down));
+    const [gate, up] = project(f, layer.gate, layer.up) as [Tensor, Tensor]; // [feedForward, n]
+    x = addLinear(g, x, Activations.gated(g, gate, up), layer.down, pools, variants);
   }
 
-  x = norm(x, vectorOf(weights, "model.norm.weight"));
+  const last = norm(x, vectorOf(weights, "model.norm.weight"));
   const head: Linear = {
     part: (own, classId) => own.headPart(classId),
-    weight: weights.get(headName(config)),
+    weight: weights.matrix(headName(config)),
     bias: undefined,
   };
-  const logits = project(x, head); // [vocabulary, m]
+  const [logits] = project(last, head) as [Tensor]; // [vocabulary, m]
   const extraPool = pools?.extraRows(ownHeadName) ?? pools?.extraRows(embeddingName);
   const extraLogits =
     step.extraOutput && extraPool
-      ? g.mulMatId(extraPool, g.rows(x, 0, step.extraOutput.extents[0]), step.extraOutput)
+      ? g.mulMatId(extraPool, g.rows(last.values, 0, step.extraOutput.extents[0]), step.extraOutput)
       : undefined;
   return { logits, extraLogits };
 }
@@ -119,7 +137,7 @@ export function decode(g: Graph, state: DecoderState, step: StepInputs): StepOut
 /** Base rows, plus each variant row's parts, with tokens beyond the base's vocabulary taken from their own pool. → `[hidden, n]` */
 function embed(g: Graph, { weights, pools }: DecoderState, step: StepInputs): Tensor {
   const { hiddenSize } = weights.config;
-  let x = g.getRows(weights.get(embeddingName), step.tokens);
+  let x = weights.matrix(embeddingName).getRows(g, step.tokens);
   step.variants.runs.forEach((run, index) => {
     const part = pools?.part(embeddingName, run.classId);
     if (!part) return;
@@ -134,14 +152,29 @@ function embed(g: Graph, { weights, pools }: DecoderState, step: StepInputs): Te
   return x;
 }
 
+/** Keys or values of all cells, `[headDim * kvHeads, cells]` → `[headDim, kvHeads, cells]` */
+function byHead(g: Graph, { headDim, kvHeads }: ModelConfig, cached: Tensor): Tensor {
+  return g.view(cached, [headDim, kvHeads, cached.extents[1]], {
+    strides: [rowBytes(cached.dtype, headDim), cached.strides[1]],
+    offset: 0,
+  });
+}
+
 /** Each group of rows against the cells of its sequences. q `[headDim * heads, n]` → `[headDim * heads, n]` in batch order */
-function attention(g: Graph, config: ModelConfig, cache: KvCache, layer: number, q: Tensor, step: StepInputs): Tensor {
+function attendInGroups(
+  g: Graph,
+  config: ModelConfig,
+  cache: KvCache,
+  layer: number,
+  q: Tensor,
+  { groups, order }: GroupedAttention,
+): Tensor {
   const { headDim, heads, kvHeads } = config;
   const scale = 1 / Math.sqrt(headDim);
-  const ordered = step.attentionOrder ? g.getRows(q, step.attentionOrder.gather) : q;
+  const ordered = order ? g.getRows(q, order.gather) : q;
   let firstRow = 0;
   let joined: Tensor | undefined;
-  for (const group of step.groups) {
+  for (const group of groups) {
     const count = group.rows * group.sequences;
     const own = g.rows(ordered, firstRow, count);
     const [elementBytes, rowStride] = own.strides;
@@ -163,7 +196,7 @@ function attention(g: Graph, config: ModelConfig, cache: KvCache, layer: number,
     joined = joined ? g.appendRows(joined, flat) : flat;
     firstRow += count;
   }
-  return step.attentionOrder ? g.getRows(joined!, step.attentionOrder.scatter) : joined!;
+  return order ? g.getRows(joined!, order.scatter) : joined!;
 }
 
 interface Layer {
@@ -186,7 +219,7 @@ function layerOf(weights: Weights, index: number): Layer {
   const optional = (name: string) => (weights.find(`${prefix}.${name}`) ? vector(name) : undefined);
   const matrix = (name: string): Linear => ({
     part: (pools, classId) => pools.part(`${prefix}.${name}.weight`, classId),
-    weight: weights.get(`${prefix}.${name}.weight`),
+    weight: weights.matrix(`${prefix}.${name}.weight`),
     bias: optional(`${name}.bias`),
   });
   return {

@@ -1,5 +1,5 @@
 export { readValues } from "./checkpoint-values.js";
-export { type AttentionGroup, type DecoderState, decode, type StepInputs, type StepOutputs } from "./decoder.js";
+export { type DecoderState, decode, type GroupedAttention, type StepInputs, type StepOutputs } from "./decoder.js";
 export { type ClassLayout, DeltaPools, type Part, type PoolLayout } from "./delta-pools.js";
 export {
   type CellSizes,

@@ -1,4 +1,12 @@
-import { addPoolProduct, type Graph, type Tensor } from "../ggml/index.js";
+import {
+  type Activations,
+  addPoolProduct,
+  addProduct,
+  type BaseMatrix,
+  type Graph,
+  multiplyInterleaved,
+  type Tensor,
+} from "../ggml/index.js";
 import { assert } from "../util/index.js";
 import type { DeltaPools, Part } from "./delta-pools.js";
 
@@ -23,7 +31,7 @@ export interface Linear {
   /** What there is of a class to add to the product, if anything; see {@link DeltaPools.part}. */
   readonly part: (pools: DeltaPools, classId: string) => Part | undefined;
   /** `[in, out]` */
-  readonly weight: Tensor;
+  readonly weight: BaseMatrix;
   /** `[out]` */
   readonly bias: Vector | undefined;
 }
@@ -35,27 +43,96 @@ export interface Vector {
 }
 
 /**
- * Where variants meet the base: `y = W·x + Σ Δ[slot]·x`, W once for all rows, then each run of variant rows through the pools of
- * its class, which group them by slot. A step of base rows alone does no more than the first product.
+ * Where variants meet the base: `y = W·x + Σ Δ[slot]·x` of layers that take the same input, W once for all rows, then each run of
+ * variant rows through the pools of its class, which group them by slot. A step of base rows alone does no more than the first product.
+ * Where kernels multiply, the layers are one product, and what they return may have gaps between its rows.
  *
- * @param x `[in, rows]` → `[out, rows]`
+ * @param x `[in, rows]` → of each layer `[out, rows]`
  */
-export function linear(g: Graph, x: Tensor, layer: Linear, pools: DeltaPools | undefined, rows: VariantRows): Tensor {
-  let y = g.mulMat(layer.weight, x);
+export function linears(
+  g: Graph,
+  x: Activations,
+  layers: readonly Linear[],
+  pools: DeltaPools | undefined,
+  rows: VariantRows,
+): Tensor[] {
+  if (!layers.every(({ weight }) => weight.isInterleaved))
+    return layers.map((layer) => plainLinear(g, x, layer, pools, rows));
+  let y = multiplyInterleaved(
+    g,
+    layers.map(({ weight }) => weight),
+    x,
+  );
+  let first = 0;
+  for (const layer of layers) {
+    y = addParts(g, y, x, layer, pools, rows, first);
+    first += layer.weight.tensor.extents[1];
+  }
+  first = 0;
+  return layers.map((layer) => {
+    const [, outputs] = layer.weight.tensor.extents;
+    const own = g.columns(y, first, outputs);
+    first += outputs;
+    return addBias(g, own, layer, pools, rows);
+  });
+}
+
+/**
+ * `onto + W·x + Σ Δ[slot]·x`, perhaps in place: nothing may take `onto` that is computed later.
+ *
+ * @param x `[in, rows]`, onto `[out, rows]` → `[out, rows]`
+ */
+export function addLinear(
+  g: Graph,
+  onto: Tensor,
+  x: Activations,
+  layer: Linear,
+  pools: DeltaPools | undefined,
+  rows: VariantRows,
+): Tensor {
+  if (!layer.weight.isInterleaved) return g.add(onto, plainLinear(g, x, layer, pools, rows));
+  const y = addParts(g, multiplyInterleaved(g, [layer.weight], x, onto), x, layer, pools, rows, 0);
+  return addBias(g, y, layer, pools, rows);
+}
+
+function plainLinear(
+  g: Graph,
+  x: Activations,
+  layer: Linear,
+  pools: DeltaPools | undefined,
+  rows: VariantRows,
+): Tensor {
+  return addBias(g, addParts(g, g.mulMat(layer.weight.tensor, x.values), x, layer, pools, rows, 0), layer, pools, rows);
+}
+
+const addBias = (g: Graph, y: Tensor, { bias }: Linear, pools: DeltaPools | undefined, rows: VariantRows) =>
+  bias ? g.add(y, perRow(g, bias, pools, rows)) : y;
+
+/** y with `Σ Δ[slot]·x` added to the rows of each run, at the outputs from `firstOutput` on. */
+function addParts(
+  g: Graph,
+  y: Tensor,
+  x: Activations,
+  layer: Linear,
+  pools: DeltaPools | undefined,
+  rows: VariantRows,
+  firstOutput: number,
+): Tensor {
+  let sum = y;
   for (const run of rows.runs) {
     const part = pools && layer.part(pools, run.classId);
     if (!part) continue;
-    y = addPartProduct(g, y, part, g.rows(x, run.firstRow, run.rows), run);
+    const { slots: ids, firstRow } = run;
+    if (part.kind === "plane") {
+      sum = addPoolProduct(g, sum, { pool: part.plane, x, ids, firstRow, firstOutput });
+      continue;
+    }
+    assert(part.down, "factors are multiplied with that only rows are taken from");
+    const own = g.padRows(g.rows(x.values, firstRow, run.rows), part.down.extents[0]);
+    const low = g.mulMatId(part.down, own, ids);
+    sum = addProduct(g, sum, g.mulMatId(part.up, g.padRows(low, part.up.extents[0]), ids), firstRow, firstOutput);
   }
-  return layer.bias ? g.add(y, perRow(g, layer.bias, pools, rows)) : y;
-}
-
-/** y with `Δ[slot]·x` added to the run's rows: x `[in, run.rows]` → `[out, rows]` */
-function addPartProduct(g: Graph, y: Tensor, part: Part, x: Tensor, { slots: ids, firstRow }: PartRun): Tensor {
-  if (part.kind === "plane") return addPoolProduct(g, y, { pool: part.plane, x, ids, firstRow });
-  assert(part.down, "factors are multiplied with that only rows are taken from");
-  const low = g.mulMatId(part.down, g.padRows(x, part.down.extents[0]), ids);
-  return addPoolProduct(g, y, { pool: part.up, x: low, ids, firstRow });
+  return sum;
 }
 
 /**

@@ -7,8 +7,8 @@ import {
   parametersOf,
   tensorBytes,
 } from "../core/index.js";
-import type { Checkpoint } from "../formats/index.js";
-import { Arena, type Device, fromFloat32, type Tensor, toFloat32 } from "../ggml/index.js";
+import { type Checkpoint, readTensor } from "../formats/index.js";
+import { Arena, BaseMatrix, type Device, fromFloat32, type Tensor, toFloat32 } from "../ggml/index.js";
 import { assert } from "../util/index.js";
 import { ropeFactors } from "./rope.js";
 
@@ -35,24 +35,30 @@ export interface LoadProgress {
   readonly bytesTotal: number;
 }
 
-/** The base model's parameters on a device, by Hugging Face's names. Norms and biases are f32. */
+/**
+ * The base model's parameters on a device, by Hugging Face's names. Norms and biases are f32. Matrices in 8 bits are interleaved where the
+ * device has kernels: what they are multiplied by, and looked up in, comes from {@link Weights.matrix}.
+ */
 export class Weights implements Disposable {
   readonly config: ModelConfig;
   readonly byteLength: number;
   /** Frequency divisors of rope scaling; undefined when positions are not scaled by frequency. */
   readonly ropeFactors: Tensor | undefined;
   readonly #arenas: readonly Arena[];
+  readonly #interleaved: ReadonlySet<string>;
 
-  private constructor(config: ModelConfig, arenas: readonly Arena[]) {
+  private constructor(config: ModelConfig, arenas: readonly Arena[], interleaved: ReadonlySet<string>) {
     this.config = config;
     this.#arenas = arenas;
+    this.#interleaved = interleaved;
     this.byteLength = arenas.reduce((sum, arena) => sum + arena.byteLength, 0);
     this.ropeFactors = this.find("rope_factors");
   }
 
   /**
    * Reads a checkpoint onto a device, converting as `dtype` asks. Holds one tensor in host memory at a time, and none where the
-   * file's bytes are what the device wants. A failure half-way frees everything.
+   * file's bytes are what the device wants; where matrices are interleaved, one more, as that goes on while the next one is read. A
+   * failure half-way frees everything.
    */
   static async load(
     device: Device,
@@ -66,16 +72,25 @@ export class Weights implements Disposable {
       storageDType(p, { storedAs: stored(checkpoint, p).dtype, asked: options.dtype ?? "auto", modelParameters });
     const target = new Map(parameters.map((p) => [p.name, dtypeOf(p)]));
     const spec = (p: Parameter) => ({ name: p.name, dtype: target.get(p.name)!, shape: [...p.shape].reverse() });
+    const interleaved = new Set(
+      parameters
+        .filter(
+          ({ name, kind, shape }) =>
+            kind !== "vector" && BaseMatrix.canInterleave(device, target.get(name)!, shape[0]!),
+        )
+        .map(({ name }) => name),
+    );
     const repacks = (p: Parameter) => p.kind === "linear" && target.get(p.name) === "q4_0" && p.shape[0]! % 8 === 0;
 
     const arenas: Arena[] = [];
+    let interleaving = Promise.resolve();
     try {
-      const interleaved = device.repackBufferType === undefined ? [] : parameters.filter(repacks);
+      const repacked = device.repackBufferType === undefined ? [] : parameters.filter(repacks);
       const factors = ropeFactors(config);
-      const plain = parameters.filter((p) => !interleaved.includes(p)).map(spec);
+      const plain = parameters.filter((p) => !repacked.includes(p)).map(spec);
       if (factors) plain.push({ name: "rope_factors", dtype: "f32", shape: [factors.length] });
       arenas.push(new Arena(device, plain));
-      if (interleaved.length > 0) arenas.push(new Arena(device, interleaved.map(spec), { repack: true }));
+      if (repacked.length > 0) arenas.push(new Arena(device, repacked.map(spec), { repack: true }));
       if (factors) arenas[0]!.get("rope_factors").write(factors);
 
       const bytesTotal = parameters.reduce((sum, p) => sum + stored(checkpoint, p).byteLength, 0);
@@ -83,12 +98,20 @@ export class Weights implements Disposable {
       for (const parameter of parameters) {
         options.signal?.throwIfAborted();
         const arena = arenas.find((candidate) => candidate.tensors.has(parameter.name))!;
-        await readInto(checkpoint, parameter.name, arena);
+        if (interleaved.has(parameter.name)) {
+          const bytes = await readTensor(checkpoint, parameter.name);
+          await interleaving;
+          const matrix = new BaseMatrix(arena.get(parameter.name), { isInterleaved: true });
+          interleaving = matrix.writeInterleaved(device, stored(checkpoint, parameter).dtype, bytes);
+          interleaving.catch(() => {}); // heard of where it is awaited
+        } else await readInto(checkpoint, parameter.name, arena);
         bytesDone += stored(checkpoint, parameter).byteLength;
         options.onProgress?.({ bytesDone, bytesTotal });
       }
-      return new Weights(config, arenas);
+      await interleaving;
+      return new Weights(config, arenas, interleaved);
     } catch (error) {
+      await interleaving.catch(() => {}); // it writes to what is freed next
       for (const arena of arenas) arena[Symbol.dispose]();
       throw error;
     }
@@ -102,6 +125,10 @@ export class Weights implements Disposable {
 
   find(name: string): Tensor | undefined {
     return this.#arenas.find((arena) => arena.tensors.has(name))?.get(name);
+  }
+
+  matrix(name: string): BaseMatrix {
+    return new BaseMatrix(this.get(name), { isInterleaved: this.#interleaved.has(name) });
   }
 
   [Symbol.dispose](): void {

@@ -131,6 +131,7 @@ export class LocalCompleter implements Completer {
       sampling: { seed: randomInt(2 ** 47), ...defaultSampling, ...model.samplingDefaults, ...request.sampling },
       maxTokens: request.maxTokens ?? max - prompt.length,
       endTokens: model.endTokens,
+      minTokens: request.minTokens ?? 0,
       topLogprobs: request.topLogprobs,
       standing: request.standing ?? ordinary,
     };

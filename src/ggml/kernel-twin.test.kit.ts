@@ -45,15 +45,29 @@ function roundHalfToEven(value: number): number {
  * @param planes q1_0 rows of whole blocks, one an output
  */
 export function signProduct(planes: Uint8Array, x: ArrayLike<number>): number[] {
-  const { scale, multipliers, values } = quantizeRow(x);
   const padded = Math.ceil(x.length / blockInputs) * blockInputs;
   const blockBytes = 18;
-  const outputs = (planes.length / blockBytes) * (blockInputs / padded);
-  const weights = toFloat32("q1_0", planes, outputs * padded);
-  return Array.from({ length: outputs }, (_, output) => {
+  const elements = (planes.length / blockBytes) * blockInputs;
+  return productOf(toFloat32("q1_0", planes, elements), padded, x);
+}
+
+/**
+ * The same with a matrix in 8 bits.
+ *
+ * @param matrix q8_0 rows, one an output
+ */
+export function baseProduct(matrix: Uint8Array, x: ArrayLike<number>): number[] {
+  const blockBytes = 34;
+  return productOf(toFloat32("q8_0", matrix, (matrix.length / blockBytes) * groupInputs), x.length, x);
+}
+
+/** @param rowLength weights of an output, of which there may be more than inputs */
+function productOf(weights: Float32Array, rowLength: number, x: ArrayLike<number>): number[] {
+  const { scale, multipliers, values } = quantizeRow(x);
+  return Array.from({ length: weights.length / rowLength }, (_, output) => {
     let sum = 0;
     for (let i = 0; i < values.length; i++) {
-      sum += weights[output * padded + i]! * values[i]! * multipliers[Math.floor(i / groupInputs)]!;
+      sum += weights[output * rowLength + i]! * values[i]! * multipliers[Math.floor(i / groupInputs)]!;
     }
     return scale * sum;
   });

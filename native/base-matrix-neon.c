@@ -1,0 +1,70 @@
+// Base matrices by NEON's dot product: a lane of four inputs against four outputs, and another four.
+#if defined(__aarch64__)
+#include <arm_neon.h>
+#include "interleave.h"
+#include "layer-inputs.h"
+
+#if defined(__ARM_FEATURE_DOTPROD)
+#define TARGET
+#elif defined(__clang__)
+#define TARGET __attribute__((target("dotprod")))
+#else
+#define TARGET __attribute__((target("arch=armv8.2-a+dotprod")))
+#endif
+
+// Up to two rows: eight sums and eight products, as there are 32 registers.
+TARGET ALWAYS_INLINE void few_rows(const int rows, int adds, struct strip strip, int64_t groups, struct row_span x, struct row_span y) {
+  const uint8x16_t middle = vdupq_n_u8(0x80);
+  float32x4_t sums[2][4];
+  for (int row = 0; row < rows; row++) {
+    for (int part = 0; part < 4; part++) sums[row][part] = vdupq_n_f32(0.0f);
+  }
+  for (int64_t group = 0; group < groups; group++) {
+    const struct group_place place = group_place(x, group);
+    const uint8_t *weights = strip.weights + group * group_weights;
+    const float16x8_t low = vreinterpretq_f16_u16(vld1q_u16(strip.scales + group * strip_outputs));
+    const float16x8_t high = vreinterpretq_f16_u16(vld1q_u16(strip.scales + group * strip_outputs + 8));
+    const float32x4_t scales[4] = {vcvt_f32_f16(vget_low_f16(low)), vcvt_high_f32_f16(low), vcvt_f32_f16(vget_low_f16(high)),
+                                   vcvt_high_f32_f16(high)};
+    int32x4_t products[2][4];
+    for (int row = 0; row < rows; row++) {
+      for (int part = 0; part < 4; part++) products[row][part] = vdupq_n_s32(0);
+    }
+    for (int k = 0; k < group_inputs / 4; k++) {
+      for (int part = 0; part < 4; part++) {
+        const int8x16_t four = vreinterpretq_s8_u8(veorq_u8(vld1q_u8(weights + 64 * k + 16 * part), middle));
+        for (int row = 0; row < rows; row++) {
+          int32_t own;
+          memcpy(&own, place.values + row * x.bytes + 4 * k, sizeof own);
+          products[row][part] = vdotq_s32(products[row][part], four, vreinterpretq_s8_s32(vdupq_n_s32(own)));
+        }
+      }
+    }
+    for (int row = 0; row < rows; row++) {
+      const float step = *(const float *)(place.step + row * x.bytes);
+      for (int part = 0; part < 4; part++) {
+        sums[row][part] = vfmaq_f32(sums[row][part], vcvtq_f32_s32(products[row][part]), vmulq_n_f32(scales[part], step));
+      }
+    }
+  }
+  for (int row = 0; row < rows; row++) {
+    float *to = (float *)(y.first + row * y.bytes);
+    for (int part = 0; part < 4; part++) {
+      const float32x4_t before = adds ? vld1q_f32(to + 4 * part) : vdupq_n_f32(0.0f);
+      vst1q_f32(to + 4 * part, vaddq_f32(before, sums[row][part]));
+    }
+  }
+}
+
+TARGET ALWAYS_INLINE void tile(const int rows, int adds, struct strip strip, int64_t groups, struct row_span x, struct row_span y) {
+  for (int first = 0; first < rows; first += 2) {
+    const struct row_span own_x = {x.first + first * x.bytes, x.bytes}, own_y = {y.first + first * y.bytes, y.bytes};
+    if (first + 1 < rows) few_rows(2, adds, strip, groups, own_x, own_y);
+    else few_rows(1, adds, strip, groups, own_x, own_y);
+  }
+}
+
+BASE_MATRIX_KERNEL(neon, TARGET)
+INTERLEAVE_KERNEL(neon, TARGET)
+LAYER_INPUT_KERNEL(neon, TARGET)
+#endif

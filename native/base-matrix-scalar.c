@@ -1,0 +1,29 @@
+// Base matrices in plain C, for any processor.
+#include "interleave.h"
+#include "layer-inputs.h"
+
+ALWAYS_INLINE void tile(const int rows, int adds, struct strip strip, int64_t groups, struct row_span x, struct row_span y) {
+  for (int row = 0; row < rows; row++) {
+    const struct row_span own = {x.first + row * x.bytes, x.bytes};
+    float sums[strip_outputs] = {0};
+    for (int64_t group = 0; group < groups; group++) {
+      const struct group_place place = group_place(own, group);
+      const int8_t *values = (const int8_t *)place.values;
+      const uint8_t *weights = strip.weights + group * group_weights;
+      int32_t products[strip_outputs];
+      for (int lane = 0; lane < strip_outputs; lane++) products[lane] = *(const int32_t *)place.offset;
+      for (int i = 0; i < group_inputs; i++) {
+        for (int lane = 0; lane < strip_outputs; lane++) products[lane] += weights[i / 4 * 64 + lane * 4 + i % 4] * values[i];
+      }
+      for (int lane = 0; lane < strip_outputs; lane++) {
+        sums[lane] += kindred_halves[strip.scales[group * strip_outputs + lane]] * *(const float *)place.step * (float)products[lane];
+      }
+    }
+    float *to = (float *)(y.first + row * y.bytes);
+    for (int lane = 0; lane < strip_outputs; lane++) to[lane] = adds ? to[lane] + sums[lane] : sums[lane];
+  }
+}
+
+BASE_MATRIX_KERNEL(scalar, )
+INTERLEAVE_KERNEL(scalar, )
+LAYER_INPUT_KERNEL(scalar, )

@@ -1,0 +1,107 @@
+import { type DType, dtypes } from "../core/index.js";
+import { assert } from "../util/index.js";
+import { type Activations, allThreads } from "./activations.js";
+import type { Device } from "./device.js";
+import { type Graph, GraphError } from "./graph.js";
+import type { Kernels } from "./kernels.js";
+import { toFloat32 } from "./quantize.js";
+import { pointers, type Tensor } from "./tensor.js";
+
+/** What is held interleaved: its bytes mean the same, in another order (native/base-matrix.h). */
+const interleavedDType = "q8_0";
+const stripOutputs = 16;
+/** Stored types that kernels read; others are turned to f32 first. */
+const readableDTypes: readonly DType[] = ["f32", "f16", "bf16", "q8_0"];
+/** GGML_MAX_SRC, less the result's own and the activations. */
+const matricesMax = 8;
+
+/** A matrix of the base: `[in, out]`. Where it is interleaved, kernels multiply it and look up its rows, else ggml does. */
+export class BaseMatrix {
+  readonly tensor: Tensor;
+  readonly isInterleaved: boolean;
+
+  constructor(tensor: Tensor, options: { isInterleaved: boolean }) {
+    this.tensor = tensor;
+    this.isInterleaved = options.isInterleaved;
+  }
+
+  /** Whether a device multiplies matrices of this form by kernels. */
+  static canInterleave(device: Device, dtype: DType, outputs: number): boolean {
+    return device.kernels !== undefined && dtype === interleavedDType && outputs % stripOutputs === 0;
+  }
+
+  /**
+   * Writes an interleaved matrix from its stored rows, on another thread.
+   *
+   * @param bytes as stored, in `dtype`; they must stay as they are meanwhile
+   */
+  async writeInterleaved(device: Device, dtype: DType, bytes: Uint8Array): Promise<void> {
+    const { tensor } = this;
+    const { kernels, library } = device;
+    const address = library.base.getData(tensor.pointer);
+    assert(kernels && this.isInterleaved && address !== null, `${tensor} is not interleaved`);
+    const isReadable = readableDTypes.includes(dtype);
+    const from = isReadable ? bytes : new Uint8Array(toFloat32(dtype, bytes, tensor.elements).buffer);
+    const [inputs, outputs] = tensor.extents;
+    await kernels.interleave(address, from, dtypes[isReadable ? dtype : "f32"].id, inputs, outputs);
+  }
+
+  /** Rows by number: rows `[m]` i32. → `[in, m]` f32 */
+  getRows(g: Graph, rows: Tensor): Tensor {
+    const { tensor } = this;
+    if (!this.isInterleaved) return g.getRows(tensor, rows);
+    const kernels = kernelsOf(g);
+    const [inputs] = tensor.extents;
+    const count = rows.elements;
+    if (rows.dtype !== "i32" || rows.extents[0] !== count) {
+      throw new GraphError("lookUp", "rows must be i32 numbers", [tensor, rows]);
+    }
+    return g.operation("lookUp", [tensor, rows], [inputs, count, 1, 1], (base, c) => {
+      const operands = pointers([tensor, rows]);
+      return base.custom(c, dtypes.f32.id, inputs, count, 1, 1, operands, 2, kernels.lookUp, allThreads, 0n);
+    });
+  }
+}
+
+/**
+ * The product of interleaved matrices with one input: y `[all outputs, rows]`, the outputs of the first matrix first. With `onto`, of
+ * that shape, it is added to that, in place.
+ */
+export function multiplyInterleaved(g: Graph, matrices: readonly BaseMatrix[], x: Activations, onto?: Tensor): Tensor {
+  const kernels = kernelsOf(g);
+  const weights = matrices.map(({ tensor }) => tensor);
+  const outputs = weights.reduce((sum, { extents }) => sum + extents[1], 0);
+  const require = (condition: boolean, problem: string) => {
+    if (!condition) throw new GraphError("multiply", problem, onto ? [...weights, onto] : weights);
+  };
+  require(matrices.length > 0 &&
+    matrices.length <= matricesMax &&
+    matrices.every((own) => own.isInterleaved), "matrices must be interleaved");
+  require(weights.every(({ extents }) => extents[0] === x.inputs), `inner dimensions differ from ${x.inputs}`);
+  const fits =
+    !onto || (onto.dtype === "f32" && onto.isContiguous && String(onto.extents) === String([outputs, x.rows, 1, 1]));
+  require(fits, `what is added to must be ${outputs} × ${x.rows}`);
+  const operands = [x.quantizedBy(kernels), ...weights];
+  return g.operation("multiply", onto ? [onto, ...operands] : operands, [outputs, x.rows, 1, 1], (base, c) =>
+    onto
+      ? base.customInplace(c, onto.pointer, pointers(operands), operands.length, kernels.multiply, allThreads, 1n)
+      : base.custom(
+          c,
+          dtypes.f32.id,
+          outputs,
+          x.rows,
+          1,
+          1,
+          pointers(operands),
+          operands.length,
+          kernels.multiply,
+          allThreads,
+          0n,
+        ),
+  );
+}
+
+function kernelsOf(g: Graph): Kernels {
+  assert(g.kernels, "an interleaved matrix is used on a device without kernels");
+  return g.kernels;
+}
