@@ -43,6 +43,7 @@ export function printMemoryPlan(plan: MemoryPlan): string {
   const line = describeMemory(division, contextLength);
   const left = refused.map(({ name, error }) => `Left out ${name}: ${error.message}`);
   if (division.sharedBytes === 0) return [line, ...left].join("\n");
+  const heads = ["requests at once", "their cache", "left", "resident", "room for as many of this size"];
   const table = memoryRows(plan).map(({ requests, cacheBytes, variantBytes, room }) => [
     `${requests}`,
     formatBytes(cacheBytes),
@@ -50,12 +51,12 @@ export function printMemoryPlan(plan: MemoryPlan): string {
     `${Math.min(room, variants.length)} of ${variants.length}`,
     `${room}`,
   ]);
-  const heads = ["requests at once", "their cache", "left for variants", "resident", "room for as many of this size"];
+  const columns = variants.length > 0 ? heads.length : 3;
   return [
     line,
     "",
     `Requests of ${contextLength} tokens; shorter ones take less:`,
-    printColumns([heads, ...table]),
+    printColumns([heads, ...table].map((row) => row.slice(0, columns))),
     ...left,
   ].join("\n");
 }

@@ -309,7 +309,8 @@ export class Engine implements Disposable {
       const tookMs = performance.now() - startedMs;
       this.#loadPace.observe(slotBytes, tookMs);
       this.#residency.loaded(name);
-      this.#emit({ type: "variantLoaded", variant: name, bytes, tookMs, expectedMs });
+      const errors = { load: this.#loadPace.error, step: this.#stepPace.error };
+      this.#emit({ type: "variantLoaded", variant: name, bytes, tookMs, expectedMs, errors });
     } catch (error) {
       this.#residency.drop(name);
       throw error;

@@ -58,6 +58,8 @@ export interface VariantLoaded {
   readonly tookMs: number;
   /** What it was expected to take, by which the memory of variants is given away. */
   readonly expectedMs: number;
+  /** How far what is expected of loads, and of steps, was off of late, as a part of what they took. */
+  readonly errors: { readonly load: number; readonly step: number };
 }
 
 export type FromEngine =

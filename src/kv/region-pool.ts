@@ -162,7 +162,7 @@ export class RegionPool {
     const { bytesOf, msOf } = this.#memory;
     for (const [index, { occupant, isTaken, cells, heat }] of this.#regions.entries()) {
       if (isTaken || occupant === null || this.#copying.has(index) || this.#wanted.includes(index)) continue;
-      const worth = (heatAt(heat, this.#places) * msOf(occupant.computedTokens)) / 1000;
+      const worth = () => (heatAt(heat, this.#places) * msOf(occupant.computedTokens)) / 1000;
       yield { bytes: bytesOf(cells), worth, release: () => this.#empty(index) };
     }
   }

@@ -17,7 +17,7 @@ function holding(...notations: readonly string[]): { budget: Budget; left: () =>
     const own = {
       name,
       bytes,
-      worth,
+      worth: () => worth,
       release: () => {
         held.delete(own);
         budget.release(bytes);

@@ -4,7 +4,7 @@ import { assert } from "../util/index.js";
 export interface Holding {
   readonly bytes: number;
   /** Seconds that it is expected to save by staying: how often it is asked for, times what it takes to have it again. */
-  readonly worth: number;
+  worth(): number;
   /** Lets it go, and releases its bytes. */
   release(): void;
 }
@@ -88,10 +88,12 @@ export class Budget {
 
 /** Which to let go for so many bytes: the least worth a byte first, as few as will do; undefined when all are too few. */
 function leastWorth(holdings: readonly Holding[], bytes: number): Holding[] | undefined {
-  const order = [...holdings].sort((a, b) => a.worth * b.bytes - b.worth * a.bytes);
+  const order = holdings
+    .map((holding) => ({ holding, density: holding.worth() / Math.max(1, holding.bytes) }))
+    .sort((a, b) => a.density - b.density);
   const going: Holding[] = [];
   let missing = bytes;
-  for (const holding of order) {
+  for (const { holding } of order) {
     if (missing <= 0) break;
     going.push(holding);
     missing -= holding.bytes;

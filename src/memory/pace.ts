@@ -31,10 +31,6 @@ export class Pace {
     this.#guess = guess;
   }
 
-  get observations(): number {
-    return this.#observations;
-  }
-
   /** How far estimates were off of late, as a part of what it took in truth; 0 before anything was seen. */
   get error(): number {
     return this.#error;

@@ -97,7 +97,7 @@ export class PretendSlots implements Facts {
       .filter((variant) => !staying.includes(variant))
       .map((variant) => ({
         bytes: this.#bytesOf(variant),
-        worth: this.#dice.between(0, 9),
+        worth: () => this.#dice.between(0, 9),
         release: () => this.#drop(variant),
       }));
   }

@@ -137,24 +137,23 @@ export class Residency {
     this.#memory.discard(resident);
   }
 
-  #holdings(spared: ReadonlySet<string>): Holding[] {
-    return this.#movable(spared).map(([name, { bytes, heat }]) => ({
-      bytes,
-      worth: (heatAt(heat, this.#uses) * this.#memory.msOf(bytes)) / 1000,
-      release: () => this.drop(name),
-    }));
+  *#holdings(spared: ReadonlySet<string>): Iterable<Holding> {
+    for (const [name, { bytes, heat }] of this.#movable(spared)) {
+      const worth = () => (heatAt(heat, this.#uses) * this.#memory.msOf(bytes)) / 1000;
+      yield { bytes, worth, release: () => this.drop(name) };
+    }
   }
 
-  #movable(spared: ReadonlySet<string>): [string, Resident][] {
-    return [...this.#placed].filter(
-      ([name, { isLoading }]) => !isLoading && !spared.has(name) && !this.#pinned.has(name),
-    );
+  *#movable(spared: ReadonlySet<string>): Iterable<[string, Resident]> {
+    for (const [name, resident] of this.#placed) {
+      if (!resident.isLoading && !spared.has(name) && !this.#pinned.has(name)) yield [name, resident];
+    }
   }
 
   /** Whom to drop so that there are slots: the coldest, of equals those used longest ago, as few of them as will do. */
   #victims(needs: SlotNeeds, spared: ReadonlySet<string>): string[] | undefined {
     if (this.#fits(needs, [])) return [];
-    const byHeat = this.#movable(spared).sort(
+    const byHeat = [...this.#movable(spared)].sort(
       ([, a], [, b]) => heatAt(a.heat, this.#uses) - heatAt(b.heat, this.#uses),
     );
     let victims: string[] = [];
