@@ -19,8 +19,13 @@ export interface EngineFlags extends DeviceFlags {
 
 const defaults = defaultEngineOptions;
 
-/** Adds flags for where to compute and in what precision. */
+/** Adds flags for where to compute, with how many threads, and in what precision. */
 export function deviceFlags(command: Command): Command {
+  return formFlags(command).option("--threads <count>", "threads that compute", positiveInteger, defaults.threads);
+}
+
+/** Adds flags for where a model is held and in what precision. */
+export function formFlags(command: Command): Command {
   const choice = (flags: string, text: string, choices: readonly string[], value: string) =>
     command.addOption(new Option(flags, text).choices(choices).default(value));
   choice("--device <kind>", "where to compute", ["cpu", "cuda", "vulkan", "metal"], defaults.device);
@@ -31,12 +36,17 @@ export function deviceFlags(command: Command): Command {
     defaults.baseDType,
   );
   choice("--kv-dtype <dtype>", "how keys and values are held", kvDTypes, defaults.kvDType);
-  return command.option("--threads <count>", "threads that compute", positiveInteger, defaults.threads);
+  return command;
 }
 
 /** Adds all of the engine's flags to a command. */
 export function engineFlags(command: Command): Command {
-  return deviceFlags(command)
+  return memoryFlags(deviceFlags(command));
+}
+
+/** Adds flags for how much memory there is and what a request may take of it. */
+export function memoryFlags(command: Command): Command {
+  return command
     .option(
       "--context <tokens>",
       "tokens a request may have, prompt and completion",

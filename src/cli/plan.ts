@@ -1,10 +1,10 @@
 import type { Command } from "commander";
 import { planMemory } from "../engine/index.js";
 import { memoryRows, printMemoryPlan } from "./memory-table.js";
-import { type EngineFlags, engineFlags, engineOptions, pinFlag, sequencesFlag } from "./options.js";
+import { type EngineFlags, engineOptions, formFlags, memoryFlags, pinFlag, sequencesFlag } from "./options.js";
 import { findVariants } from "./wire.js";
 
-interface PlanFlags extends EngineFlags {
+interface PlanFlags extends Omit<EngineFlags, "threads"> {
   readonly base: string;
   readonly variants?: string;
   readonly sequences: number;
@@ -20,12 +20,12 @@ export function register(program: Command): void {
     .requiredOption("--base <path>", "a Hugging Face folder or a GGUF file")
     .option("--variants <folder>", "a folder whose subfolders are delta artifacts or PEFT adapters")
     .option("--json", "print it as JSON");
-  pinFlag(sequencesFlag(engineFlags(command))).action(plan);
+  pinFlag(sequencesFlag(memoryFlags(formFlags(command)))).action(plan);
 }
 
 async function plan(flags: PlanFlags): Promise<void> {
   const planned = await planMemory({
-    ...engineOptions(flags, flags.sequences),
+    ...engineOptions({ ...flags, threads: 1 }, flags.sequences),
     base: flags.base,
     variants: flags.variants ? await findVariants(flags.variants) : [],
     pinned: flags.pin ?? [],

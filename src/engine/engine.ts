@@ -1,7 +1,6 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import {
   DeadlineExceeded,
-  errorFromData,
   errorToData,
   InsufficientMemory,
   ModelNotFound,
@@ -25,7 +24,7 @@ import { capacityOf } from "./pool-layout.js";
 import { expectedStepBytes } from "./step-bytes.js";
 import { Stepper } from "./stepper.js";
 import { loadVariant } from "./variant-load.js";
-import { openVariants, type RegisteredVariant } from "./variants.js";
+import { checkPins, openVariants, type RegisteredVariant } from "./variants.js";
 
 /** Before loads were seen: some milliseconds, and a gigabyte a second. */
 const loadGuess = { fixedMs: 5, unitMs: 1e-6, units: 1e7 };
@@ -338,13 +337,4 @@ function stepGuess(baseBytes: number): PaceGuess {
 
 function tokensOf({ spans }: StepPlan): number {
   return spans.reduce((sum, { count }) => sum + count, 0);
-}
-
-/** @throws what keeps a pinned variant from being served */
-function checkPins(pinned: readonly string[], { variants, refused }: Awaited<ReturnType<typeof openVariants>>): void {
-  for (const name of pinned) {
-    if (variants.has(name)) continue;
-    const own = refused.find((other) => other.name === name);
-    throw own ? errorFromData(own.error) : new ModelNotFound(name);
-  }
 }

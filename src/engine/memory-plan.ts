@@ -5,7 +5,7 @@ import { memoryShare } from "./defaults.js";
 import { divideMemory, type MemoryDivision } from "./memory-division.js";
 import type { EngineInfo, EngineOptions } from "./messages.js";
 import { expectedStepBytes } from "./step-bytes.js";
-import { openVariants } from "./variants.js";
+import { checkPins, openVariants } from "./variants.js";
 
 /** What an engine would do with its memory. */
 export interface MemoryPlan {
@@ -28,6 +28,7 @@ export async function planMemory(options: EngineOptions): Promise<MemoryPlan> {
   const { config } = base;
   const { variants, refused } = await openVariants(options.variants, base, { isChecked: true });
   for (const { source } of variants.values()) await source[Symbol.asyncDispose]();
+  checkPins(options.pinned, { variants, refused });
   const contextLength = Math.min(options.contextLength, config.contextLength);
   const divided = divideMemory({
     ...options,

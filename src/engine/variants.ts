@@ -1,5 +1,6 @@
 import {
   embeddingName,
+  errorFromData,
   errorToData,
   KindredError,
   type ModelConfig,
@@ -72,6 +73,19 @@ export async function openVariants(
     }
   }
   return { variants, refused };
+}
+
+/** @throws {KindredError} what keeps a variant that is to be pinned from being served */
+export function checkPins(
+  pinned: readonly string[],
+  { variants, refused }: Awaited<ReturnType<typeof openVariants>>,
+): void {
+  for (const name of pinned) {
+    if (variants.has(name)) continue;
+    const own = refused.find((other) => other.name === name);
+    if (own) throw errorFromData(own.error);
+    throw new KindredError("model_not_found", 404, `Cannot pin ${name}: no variant has that name`);
+  }
 }
 
 /**

@@ -141,7 +141,7 @@ test("whatever comes and goes, nothing is written beyond what is committed, and 
             own.pool.forget();
           }
           if (verb === "release" && leaving !== undefined) {
-            const [free, comes] = [own.budget.bytesFree, own.pool.bytesOf(leaving)];
+            const [free, comes] = [own.budget.bytesFree, own.pool.bytesIfLeft(leaving)];
             own.release(leaving);
             assert.ok(own.budget.hasRoom(free + comes, nobody), "less came than was said");
           }

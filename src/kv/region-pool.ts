@@ -87,7 +87,7 @@ export class RegionPool {
   }
 
   /** Bytes that could be had if a taken region's occupant left. */
-  bytesOf(index: number): number {
+  bytesIfLeft(index: number): number {
     const { occupant, cells } = this.#regions[index]!;
     const copied = this.#copying.get(index);
     const kept = copied === undefined ? 0 : Math.max(copied, occupant?.computedTokens ?? 0);

@@ -252,7 +252,7 @@ export class Scheduler {
   #without(leaving: readonly Sequence[]): { spared: Set<string>; bytes: number } {
     const staying = leaving.length === 0 ? this.#running : this.#running.filter((one) => !leaving.includes(one));
     const spared = new Set(staying.flatMap(({ variant }) => variant ?? []));
-    return { spared, bytes: leaving.reduce((sum, { region }) => sum + this.#regions.bytesOf(region!), 0) };
+    return { spared, bytes: leaving.reduce((sum, { region }) => sum + this.#regions.bytesIfLeft(region!), 0) };
   }
 
   /** Cells that it may come to need: for all tokens that it may have but the last, which is not computed. */
