@@ -9,22 +9,19 @@ import {
   type StepPlan,
   type WantedVariant,
 } from "../core/index.js";
-import { type Checkpoint, openCheckpoint } from "../formats/index.js";
+import { openCheckpoint } from "../formats/index.js";
 import { Device, loadKernels } from "../ggml/index.js";
 import { Budget, Pace, type PaceGuess } from "../memory/index.js";
-import { type DecoderState, DeltaPools, KvCache, Weights, weightBytes } from "../model/index.js";
+import type { DecoderState } from "../model/index.js";
 import { type Facts, Scheduler } from "../scheduler/index.js";
 import { type Placement, Residency } from "../storage/index.js";
+import { assemble, type EngineParts } from "./assembly.js";
 import type { ResidentVariant } from "./batch.js";
-import { memoryShare } from "./defaults.js";
-import { largestStep } from "./largest-step.js";
-import { divideMemory } from "./memory-division.js";
 import type { EngineInfo, EngineOptions, FromEngine } from "./messages.js";
 import { capacityOf } from "./pool-layout.js";
-import { expectedStepBytes } from "./step-bytes.js";
-import { Stepper } from "./stepper.js";
+import type { Stepper } from "./stepper.js";
 import { loadVariant } from "./variant-load.js";
-import { checkPins, openVariants, type RegisteredVariant } from "./variants.js";
+import type { RegisteredVariant } from "./variants.js";
 
 /** Before loads were seen: some milliseconds, and a gigabyte a second. */
 const loadGuess = { fixedMs: 5, unitMs: 1e-6, units: 1e7 };
@@ -77,89 +74,20 @@ export class Engine implements Disposable {
     const { kernels, summary } = await loadKernels({ device: options.device });
     const device = Device.open({ kind: options.device, threads: options.threads, kernels });
     try {
-      return await Engine.#assemble(options, emit, device, checkpoint, summary);
+      const engine = new Engine(options, await assemble(options, { device, checkpoint, kernels: summary, emit }), emit);
+      for (const name of options.pinned) await engine.#loadPinned(name);
+      return engine;
     } catch (error) {
       device[Symbol.dispose]();
       throw error;
     }
   }
 
-  static async #assemble(
-    options: EngineOptions,
-    emit: (message: FromEngine) => void,
-    device: Device,
-    checkpoint: Checkpoint,
-    kernels: string,
-  ): Promise<Engine> {
-    const { config } = checkpoint;
-    const budgetBytes = options.memoryBytes ?? Math.floor(memoryShare * device.freeBytes);
-    const expectedBytes = weightBytes(checkpoint, options.baseDType);
-    if (expectedBytes > budgetBytes) {
-      throw new InsufficientMemory("start", { budgetBytes, parts: { "the base": expectedBytes } });
-    }
-    const weights = await Weights.load(device, checkpoint, {
-      dtype: options.baseDType,
-      onProgress: (progress) => emit({ type: "loading", ...progress }),
-    });
-    const opened = await openVariants(options.variants, checkpoint);
-    checkPins(options.pinned, opened);
-    const contextLength = Math.min(options.contextLength, config.contextLength);
-    const demands = {
-      ...options,
-      budgetBytes,
-      config,
-      contextLength,
-      baseBytes: weights.byteLength,
-      stepBytes: expectedStepBytes(config, { ...options, contextLength }),
-      variants: opened.variants,
-      page: device.page,
-    };
-    const divided = divideMemory(demands);
-    const cache = new KvCache(device, config, {
-      contextLength,
-      regions: divided.division.sequences,
-      dtype: options.kvDType,
-    });
-    const pools = divided.layout && new DeltaPools(device, config, divided.layout);
-    pools?.copyBaseVectors(weights);
-    const state = { weights, cache, pools };
-    const stepper = new Stepper(device, state);
-    const { plan, resident } = largestStep(state, options.stepTokens);
-    stepper.reserve(plan, resident);
-    // Where cells and slots have no memory yet, what steps take in truth is known in time.
-    const isShared = divided.division.sharedBytes > 0;
-    const { division, refused } = isShared ? divideMemory({ ...demands, stepBytes: stepper.byteLength }) : divided;
-    for (const { name } of refused) {
-      await opened.variants.get(name)!.source[Symbol.asyncDispose]();
-      opened.variants.delete(name);
-    }
-    const info: EngineInfo = {
-      device: device.description,
-      kernels,
-      threads: device.threads,
-      contextLength,
-      sequences: division.sequences,
-      memory: division,
-      refused: [...opened.refused, ...refused],
-    };
-    const engine = new Engine({ options, emit, device, state, stepper, variants: opened.variants, info });
-    for (const name of options.pinned) await engine.#loadPinned(name);
-    return engine;
-  }
-
-  private constructor(parts: {
-    options: EngineOptions;
-    emit: (message: FromEngine) => void;
-    device: Device;
-    state: DecoderState;
-    stepper: Stepper;
-    variants: ReadonlyMap<string, RegisteredVariant>;
-    info: EngineInfo;
-  }) {
-    const { options, state, info } = parts;
+  private constructor(options: EngineOptions, parts: EngineParts, emit: (message: FromEngine) => void) {
+    const { state, info } = parts;
     const { cache, pools } = state;
     this.info = info;
-    this.#emit = parts.emit;
+    this.#emit = emit;
     this.#device = parts.device;
     this.#state = state;
     this.#stepper = parts.stepper;
