@@ -13,6 +13,7 @@ import { placeNativeSources } from "./native-sources.js";
 import { bindingFraction } from "./product-rates.js";
 import type { Outcome } from "./race.js";
 import { SharedThreads } from "./shared-threads.js";
+import { measureStepCost } from "./step-cost.js";
 import { compareVariants } from "./variants.js";
 
 // npm run bench -- --model PATH.gguf --base FOLDER --tuned FOLDER: see README.md beside this file.
@@ -35,6 +36,9 @@ if (!flags.model && !(flags.base && flags.tuned)) {
 }
 /** Of the limit that binds, what products are to reach. */
 const productsGoal = 0.6;
+
+/** Of a step, what everything beside computing may take. */
+const outsideGoal = 0.05;
 
 placeNativeSources();
 const rounds = positive("rounds", flags.rounds);
@@ -77,6 +81,15 @@ if (flags.model) {
 
 if (flags.base && flags.tuned) {
   const { base, tuned } = flags;
+  for (const temperature of [0, 1]) {
+    const cost = await measureStepCost({ base, threads: threads.count, temperature });
+    const part = cost.outsideMs / cost.tookMs;
+    console.log(
+      `a step of ${cost.sequences} sequences at temperature ${temperature}: ${cost.tookMs.toFixed(1)} ms, ${cost.outsideMs.toFixed(2)} of them beside computing, ${(100 * part).toFixed(1)} % (goal at most ${100 * outsideGoal})`,
+    );
+    results.push({ kind: "step", temperature, ...cost });
+  }
+  console.log();
   let limits: Limits | undefined;
   for (const kernels of ["auto", "none"] as const) {
     const isOurs = kernels === "auto";

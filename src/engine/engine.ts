@@ -50,8 +50,7 @@ export class Engine implements Disposable {
   readonly #scheduler: Scheduler;
   readonly #residency: Residency;
   readonly #variants: ReadonlyMap<string, RegisteredVariant>;
-  #steps = 0;
-  #stepsMs = 0;
+  #stepTimes: StepTimes = { steps: 0, tookMs: 0, computeMs: 0 };
   /** How often each variant was loaded. */
   readonly #loads = new Map<string, number>();
   readonly #loadPace = new Pace(loadGuess);
@@ -119,7 +118,7 @@ export class Engine implements Disposable {
 
   /** What steps took so far, of which the device computed for `computeMs`; the rest is planning, arrays, drawing tokens and messages. */
   get stepTimes(): StepTimes {
-    return { steps: this.#steps, tookMs: this.#stepsMs, computeMs: this.#stepper.computeMs };
+    return this.#stepTimes;
   }
 
   /** Queues a sequence; its tokens come through `emit`, or one `failed` message that says why not. */
@@ -159,8 +158,12 @@ export class Engine implements Disposable {
       }
       this.#step(plan);
       await nextTurn(); // messages and finished reads get their turn between steps
-      this.#steps += 1;
-      this.#stepsMs += performance.now() - startedMs;
+      const { steps, tookMs } = this.#stepTimes;
+      this.#stepTimes = {
+        steps: steps + 1,
+        tookMs: tookMs + performance.now() - startedMs,
+        computeMs: this.#stepper.computeMs,
+      };
     }
   }
 

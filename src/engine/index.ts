@@ -1,5 +1,5 @@
 export { defaultEngineOptions, memoryShare } from "./defaults.js";
-export { Engine } from "./engine.js";
+export { Engine, type StepTimes } from "./engine.js";
 export type { MemoryDivision } from "./memory-division.js";
 export { type MemoryPlan, planMemory } from "./memory-plan.js";
 export type { EngineInfo, EngineOptions, FromEngine, StartEngine, ToEngine, VariantLoaded } from "./messages.js";
