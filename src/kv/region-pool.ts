@@ -83,7 +83,9 @@ export class RegionPool {
 
   /** Regions that are not taken. */
   get free(): number {
-    return this.#regions.filter(({ isTaken }) => !isTaken).length;
+    let free = 0;
+    for (const { isTaken } of this.#regions) if (!isTaken) free += 1;
+    return free;
   }
 
   /** Bytes that could be had if a taken region's occupant left. */

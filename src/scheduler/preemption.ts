@@ -38,6 +38,7 @@ export function slotVictims(
   fairness: Fairness,
   isEnough: (leaving: readonly Sequence[]) => boolean,
 ): Sequence[] | undefined {
+  if (isEnough([])) return [];
   const together = new Map<string, Sequence[]>();
   for (const sequence of running) {
     const key = sequence.variant === null ? `base ${sequence.id}` : `variant ${sequence.variant}`;
