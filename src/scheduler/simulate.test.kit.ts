@@ -23,7 +23,7 @@ export interface SimulationOptions {
   readonly rules?: Partial<Rules>;
   readonly clients?: number;
   readonly slots?: number;
-  /** Bytes that cells and variants share, beyond the least that they must have. Random, or as many as there can be, where it is left out. */
+  /** Bytes that cells and variants share, beyond the least that they must have. Random where they are left out. */
   readonly spareBytes?: number;
 }
 
