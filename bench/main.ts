@@ -8,6 +8,7 @@ import { verdict } from "./goal.js";
 import { type Limits, measureLimits } from "./limits.js";
 import { duel, pairings } from "./llama-duel.js";
 import { openLlama } from "./llama-library.js";
+import { measureLoadRate } from "./load-rate.js";
 import { describeMachine } from "./machine.js";
 import { placeNativeSources } from "./native-sources.js";
 import { bindingFraction } from "./product-rates.js";
@@ -119,6 +120,12 @@ if (flags.base && flags.tuned) {
       `  a variant is ${formatBytes(artifactBytes)} on disk, ${formatBytes(bytesPerVariant)} in its slots, loaded in ${loadMs.toFixed(0)} ms\n`,
     );
     results.push({ kind: "products", choice: kernels, limits, ...summary });
+    if (!isOurs) continue;
+    const load = await measureLoadRate({ base, variant: summary.artifact, dtype: "q8_0", threads, rounds });
+    console.log(
+      `  a load by the loader's thread takes ${load.loadMs.toFixed(0)} ms, a plain parallel read of the file ${load.readShare.toFixed(2)} of that; beside steps ${load.busyLoadMs.toFixed(0)} ms, and each of these ${load.stepRatio.toFixed(2)} times as long\n`,
+    );
+    results.push({ kind: "load", ...load });
   }
 }
 

@@ -50,6 +50,8 @@ export interface ProductRates extends Limits {
 export interface VariantSummary {
   /** What the variants' products were computed with. */
   readonly kernels: string;
+  /** Where the fine-tune's artifact is. */
+  readonly artifact: string;
   readonly artifactBytes: number;
   /** Device memory. */
   readonly bytesPerVariant: number;
@@ -101,6 +103,7 @@ export async function compareVariants(options: VariantOptions): Promise<VariantS
   });
   return {
     kernels: many.kernels,
+    artifact,
     artifactBytes: many.loads[0]!.bytes,
     bytesPerVariant: many.bytesPerVariant,
     loadMs: median(many.loads.map(({ tookMs }) => tookMs)),

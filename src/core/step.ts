@@ -14,7 +14,7 @@ export interface Span {
 /** A variant that waiting sequences need and that is not resident. */
 export interface WantedVariant {
   readonly variant: string;
-  /** What must stay while it is brought in: the variants of those that run, and of those that come before it in line. */
+  /** What must stay while it is brought in: the variants of those that run, and of those that wait, or come before it in line. */
   readonly spared: ReadonlySet<string>;
 }
 

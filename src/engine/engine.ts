@@ -15,16 +15,20 @@ import { Budget, Pace, type PaceGuess } from "../memory/index.js";
 import type { DecoderState } from "../model/index.js";
 import { type Facts, Scheduler } from "../scheduler/index.js";
 import { type Placement, Residency } from "../storage/index.js";
+import { assert } from "../util/index.js";
 import { assemble, type EngineParts } from "./assembly.js";
 import type { ResidentVariant } from "./batch.js";
+import { Loader } from "./loader.js";
 import type { EngineInfo, EngineOptions, FromEngine } from "./messages.js";
 import { capacityOf } from "./pool-layout.js";
 import type { Stepper } from "./stepper.js";
-import { loadVariant } from "./variant-load.js";
 import type { RegisteredVariant } from "./variants.js";
 
 /** Before loads were seen: some milliseconds, and a gigabyte a second. */
 const loadGuess = { fixedMs: 5, unitMs: 1e-6, units: 1e7 };
+
+/** Loads under way at once: one is done after the other, so what is wanted then is asked again before more are begun. */
+const loadsMax = 4;
 
 /** The longest that a timer of Node can wait. */
 const timerMaxMs = 2 ** 31 - 1;
@@ -49,11 +53,15 @@ export class Engine implements Disposable {
   readonly #stepper: Stepper;
   readonly #scheduler: Scheduler;
   readonly #residency: Residency;
+  /** None where there are no variants. */
+  readonly #loader: Loader | undefined;
   readonly #variants: ReadonlyMap<string, RegisteredVariant>;
   #stepTimes: StepTimes = { steps: 0, tookMs: 0, computeMs: 0 };
   /** How often each variant was loaded. */
   readonly #loads = new Map<string, number>();
   readonly #loadPace = new Pace(loadGuess);
+  /** When a load ended last; the next one has waited for that. */
+  #loadedMs = 0;
   readonly #stepPace: Pace;
   readonly #facts: Facts = {
     residency: (variant) => this.#residency.state(variant),
@@ -114,6 +122,7 @@ export class Engine implements Disposable {
       },
       pinned: new Set(options.pinned),
     });
+    this.#loader = pools && new Loader(parts.device);
   }
 
   /** What steps took so far, of which the device computed for `computeMs`; the rest is planning, arrays, drawing tokens and messages. */
@@ -157,7 +166,7 @@ export class Engine implements Disposable {
         continue;
       }
       this.#step(plan);
-      await nextTurn(); // messages and finished reads get their turn between steps
+      await nextTurn(); // messages and the loader's get their turn between steps
       const { steps, tookMs } = this.#stepTimes;
       this.#stepTimes = {
         steps: steps + 1,
@@ -174,8 +183,8 @@ export class Engine implements Disposable {
 
   [Symbol.dispose](): void {
     this.stop();
+    this.#device[Symbol.dispose](); // the loader with it, which reads the variants' files
     for (const { source } of this.#variants.values()) void source[Symbol.asyncDispose]();
-    this.#device[Symbol.dispose]();
   }
 
   /** A step that fails takes its sequences with it and nobody else. */
@@ -210,6 +219,7 @@ export class Engine implements Disposable {
 
   /** Begins to load a variant if there is room for it now; the plan asks again as long as it is wanted. */
   #load({ variant: name, spared }: WantedVariant): void {
+    if (this.#residency.loadingCount >= loadsMax) return;
     const placement = this.#residency.place(name, this.#variants.get(name)!.needs, spared);
     if (!placement) return;
     this.#loadInto(name, placement)
@@ -230,14 +240,17 @@ export class Engine implements Disposable {
   /** Fills a variant's slots, or gives them back. */
   async #loadInto(name: string, placement: Placement): Promise<void> {
     const variant = this.#variants.get(name)!;
+    assert(this.#loader, "a variant is wanted, but none was registered");
     this.#loads.set(name, (this.#loads.get(name) ?? 0) + 1);
     const slotBytes = this.#state.pools?.bytesOf(variant.needs) ?? 0;
     const expectedMs = this.#loadPace.estimateMs(slotBytes);
     const startedMs = performance.now();
     try {
-      const bytes = await loadVariant(variant, placement, this.#state);
-      const tookMs = performance.now() - startedMs;
-      this.#loadPace.observe(slotBytes, tookMs);
+      const bytes = await this.#loader.load(variant, placement, this.#state);
+      const endedMs = performance.now();
+      const tookMs = endedMs - startedMs;
+      this.#loadPace.observe(slotBytes, endedMs - Math.max(startedMs, this.#loadedMs));
+      this.#loadedMs = endedMs;
       this.#residency.loaded(name);
       const errors = { load: this.#loadPace.error, step: this.#stepPace.error };
       this.#emit({ type: "variantLoaded", variant: name, bytes, tookMs, expectedMs, errors });

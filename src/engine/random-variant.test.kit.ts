@@ -1,5 +1,6 @@
 // Fine-tunes at random: as something to load into pools, and as whole weights for the reference decoder.
 
+import assert from "node:assert/strict";
 import {
   type DType,
   dtypes,
@@ -153,6 +154,8 @@ export function registered(config: ModelConfig, base: WeightTable, variant: Rand
     text: {},
     tensors,
     readBlob: async ({ name }, into) => into.set(bytes.get(name)!),
+    file: { path: "memory", size: 0, descriptor: -1 },
+    locate: ({ name }) => assert.fail(`${name} lies in no file`),
     [Symbol.asyncDispose]: async () => {},
   };
   return describeVariant(source.name, source, config);

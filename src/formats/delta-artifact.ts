@@ -19,18 +19,17 @@ import { readFile, writeFile } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { BaseMismatch, InvalidFile, type ModelConfig, ownHeadName } from "../core/index.js";
-import { CorruptCode } from "../entropy/index.js";
 import { alignUp, assert, sha256 } from "../util/index.js";
-import { FileSource } from "./byte-source.js";
+import { FileSource, type OpenFile } from "./byte-source.js";
 import type { Checkpoint } from "./checkpoint.js";
 import { checkDeltaTensors, deltaConfig } from "./delta-check.js";
 import { type DeltaManifest, type OriginalFile, parseManifest, printManifest, totalsOf } from "./delta-manifest.js";
 import { baseShape, blobsInOrder, type DeltaBlob, type DeltaTensor, storedBytes } from "./delta-tensor.js";
 import { readTextIfPresent } from "./json-file.js";
 import { parseModelConfig } from "./model-config.js";
-import { decodePlaneCode } from "./plane-code.js";
 import { readSafetensorsHeader, type SafetensorsEntry } from "./safetensors.js";
 import { writeSafetensors } from "./safetensors-writer.js";
+import { readStored, type StoredBlob } from "./stored-blob.js";
 import { parseObject, parseText, printJson, printText, type TextOverrides, textFileNames } from "./text-files.js";
 import type { VariantSource } from "./variant-source.js";
 import { withVocabulary } from "./vocabulary-view.js";
@@ -40,6 +39,7 @@ const ALIGNMENT = 64;
 export const deltaManifestFile = "delta.json";
 const blobFile = "delta.safetensors";
 const configFile = "config.json";
+const plain = { kind: "plain" } as const;
 
 /** A variant on disk as its difference to a base. Disposing closes its file. */
 export class DeltaArtifact implements VariantSource {
@@ -92,21 +92,19 @@ export class DeltaArtifact implements VariantSource {
    * @throws {InvalidFile} if the bytes are not those that were written; `into` holds them nevertheless
    */
   async readBlob(blob: DeltaBlob, into: Uint8Array): Promise<void> {
+    await readStored(this.#source, this.locate(blob), into);
+  }
+
+  get file(): OpenFile {
+    return this.#source.file;
+  }
+
+  locate(blob: DeltaBlob): StoredBlob {
     const entry = this.#entries.get(blob.name);
     assert(entry, `${this.path} was asked for the blob ${blob.name}, which it does not list`);
-    assert(into.length === blob.byteLength, `${blob.name} has ${blob.byteLength} bytes, ${into.length} were asked for`);
-    const stored = blob.code ? new Uint8Array(blob.code.byteLength) : into;
-    await this.#source.read(entry.offset, stored);
-    const details = { blob: blob.name };
-    if (sha256(stored) !== blob.sha256)
-      throw new InvalidFile(this.#source.path, `the bytes of ${blob.name} do not match their checksum`, { details });
-    if (!blob.code) return;
-    try {
-      await decodePlaneCode(blob.code, stored, into);
-    } catch (cause) {
-      if (!(cause instanceof CorruptCode)) throw cause;
-      throw new InvalidFile(this.#source.path, `${blob.name} is not what it should be`, { details, cause });
-    }
+    const { name, byteLength, sha256, code } = blob;
+    const form = code ? ({ kind: "coded", dtype: code.dtype, shape: code.shape } as const) : plain;
+    return { name, byteLength, sha256, offset: entry.offset, storedBytes: storedBytes(blob), form };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

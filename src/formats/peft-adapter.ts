@@ -11,13 +11,14 @@
 
 import { basename, join, resolve } from "node:path";
 import { InvalidFile, type ModelConfig, type Parameter, parametersOf, tensorBytes } from "../core/index.js";
-import { assert, bf16ToNumber, f16ToNumber, numberToF16 } from "../util/index.js";
-import { FileSource } from "./byte-source.js";
+import { assert } from "../util/index.js";
+import { FileSource, type OpenFile } from "./byte-source.js";
 import type { Checkpoint } from "./checkpoint.js";
 import { blobOfFactor, type DeltaBlob, type DeltaTensor, type FloatDType } from "./delta-tensor.js";
 import { readJson } from "./json-file.js";
 import { type PeftConfig, parsePeftConfig, UnsupportedAdapter } from "./peft-config.js";
 import { readSafetensorsHeader, type SafetensorsEntry } from "./safetensors.js";
+import { readStored, type StoredBlob, type StoredForm } from "./stored-blob.js";
 import { readTextAssets } from "./text-assets.js";
 import { differingText, type TextOverrides } from "./text-files.js";
 import type { VariantSource } from "./variant-source.js";
@@ -26,15 +27,6 @@ import type { VariantSource } from "./variant-source.js";
 export const adapterConfigFile = "adapter_config.json";
 const weightsFile = "adapter_model.safetensors";
 const rankMin = 8;
-const halfMax = 65504;
-
-/** What a blob is made of. */
-interface Recipe {
-  readonly entry: SafetensorsEntry;
-  /** Rows and columns of the blob, with the zeros that fill it up; undefined for values that stay as they are. */
-  readonly filled: { readonly rows: number; readonly cols: number } | undefined;
-  readonly scale: number;
-}
 
 /** A low-rank adapter as a variant. Disposing closes its file. */
 export class PeftAdapter implements VariantSource {
@@ -45,7 +37,7 @@ export class PeftAdapter implements VariantSource {
   readonly text: TextOverrides;
   readonly tensors: ReadonlyMap<string, DeltaTensor>;
   readonly #source: FileSource;
-  readonly #recipes = new Map<string, Recipe>();
+  readonly #blobs = new Map<string, StoredBlob>();
 
   private constructor(path: string, base: Checkpoint, text: TextOverrides, config: PeftConfig, file: WeightsFile) {
     this.name = basename(resolve(path));
@@ -78,25 +70,17 @@ export class PeftAdapter implements VariantSource {
   }
 
   async readBlob(blob: DeltaBlob, into: Uint8Array): Promise<void> {
-    const recipe = this.#recipes.get(blob.name);
-    assert(recipe, `${this.path} was asked for the blob ${blob.name}, which it does not list`);
-    assert(into.length === blob.byteLength, `${blob.name} has ${blob.byteLength} bytes, ${into.length} were asked for`);
-    const { entry, filled, scale } = recipe;
-    const bytes = new Uint8Array(entry.byteLength);
-    await this.#source.read(entry.offset, bytes);
-    const values = numbersOf(entry, bytes);
-    const bad = values.findIndex((value) => !(Math.abs(value * scale) <= halfMax));
-    if (bad !== -1) {
-      const problem = `tensor "${entry.name}" holds ${values[bad]}, of which half precision has no number`;
-      throw new InvalidFile(this.#source.path, problem, { details: { tensor: entry.name } });
-    }
-    if (!filled) return into.set(bytes);
-    const [, cols] = entry.shape as readonly [number, number];
-    const halves = new Uint16Array(filled.rows * filled.cols);
-    for (let at = 0; at < values.length; at++) {
-      halves[Math.floor(at / cols) * filled.cols + (at % cols)] = numberToF16(values[at]! * scale);
-    }
-    into.set(new Uint8Array(halves.buffer));
+    await readStored(this.#source, this.locate(blob), into);
+  }
+
+  get file(): OpenFile {
+    return this.#source.file;
+  }
+
+  locate({ name }: DeltaBlob): StoredBlob {
+    const located = this.#blobs.get(name);
+    assert(located, `${this.path} was asked for the blob ${name}, which it does not list`);
+    return located;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -115,7 +99,7 @@ export class PeftAdapter implements VariantSource {
     if (saved) {
       const dtype = floatDTypes[saved.dtype as keyof typeof floatDTypes];
       const value = { name: saved.name, byteLength: tensorBytes(dtype, shape), sha256: null };
-      this.#recipes.set(value.name, { entry: saved, filled: undefined, scale: 1 });
+      this.#keep(value, saved, { kind: "values", ...floatsOf(saved) });
       return { name, kind: "absolute", dtype, shape, value };
     }
     const pair = modules.pairs.get(name);
@@ -123,8 +107,15 @@ export class PeftAdapter implements VariantSource {
     const [rows, cols] = shape as readonly [number, number];
     const blob = (side: "down" | "up") => blobOfFactor(name, 0, side, { dtype: "f16", rank }, { rows, cols }, null);
     const [down, up] = [blob("down"), blob("up")];
-    this.#recipes.set(down.name, { entry: pair.a, filled: { rows: rank, cols }, scale: 1 });
-    this.#recipes.set(up.name, { entry: pair.b, filled: { rows, cols: rank }, scale: pair.scale });
+    const ownRank = pair.a.shape[0]!;
+    this.#keep(down, pair.a, { kind: "scaled", ...floatsOf(pair.a), cols, filledCols: cols, scale: 1 });
+    this.#keep(up, pair.b, {
+      kind: "scaled",
+      ...floatsOf(pair.b),
+      cols: ownRank,
+      filledCols: rank,
+      scale: pair.scale,
+    });
     return {
       name,
       kind: "planes",
@@ -137,6 +128,10 @@ export class PeftAdapter implements VariantSource {
       norm: 0, // not known: nothing was encoded here, and nothing lost
       error: 0,
     };
+  }
+
+  #keep(blob: DeltaBlob, { offset, byteLength }: SafetensorsEntry, form: StoredForm): void {
+    this.#blobs.set(blob.name, { ...blob, offset, storedBytes: byteLength, form });
   }
 }
 
@@ -228,8 +223,7 @@ class AdapterModules {
   }
 }
 
-function numbersOf({ dtype }: SafetensorsEntry, bytes: Uint8Array): Float32Array {
-  const { buffer } = bytes;
-  if (dtype === "F32") return new Float32Array(buffer);
-  return Float32Array.from(new Uint16Array(buffer), dtype === "F16" ? f16ToNumber : bf16ToNumber);
+/** @param entry of a type that was found to be served */
+function floatsOf({ name, dtype }: SafetensorsEntry) {
+  return { tensor: name, dtype: dtype as keyof typeof floatDTypes };
 }

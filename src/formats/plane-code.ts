@@ -17,7 +17,6 @@
 // Parts are symbols as entropy/rans.ts draws them. The header is bits (entropy/bits.ts): for each context its form, 2; the
 // distributions of the OWN contexts in order; the words of each part in gamma code.
 
-import { setImmediate } from "node:timers/promises";
 import {
   BitReader,
   BitWriter,
@@ -30,13 +29,19 @@ import {
 } from "../entropy/index.js";
 import { assert, sha256 } from "../util/index.js";
 import { blobOfPlane, type DeltaBlob, type MatrixShape, type PlaneCodeForm, type PlaneDType } from "./delta-tensor.js";
-import { contextCount, distributionsOf, type Form, forms, RowLayout, rowContexts } from "./plane-code-layout.js";
+import {
+  contextCount,
+  distributionsOf,
+  type Form,
+  forms,
+  RowLayout,
+  rowContexts,
+  runsOf,
+  scatterRows,
+} from "./plane-code-layout.js";
 
 /** A plane is stored coded where that saves at least this part of it; below, it is not worth the time to decode it. */
 export const CODE_SAVING_MIN = 0.05;
-
-/** Between so many parts, others get their turn. */
-const PARTS_A_TURN = 8;
 
 /** A plane as it is to be stored, plain or coded, and the blob that says so. */
 export function storePlane(
@@ -94,15 +99,15 @@ export function encodePlaneCode(dtype: PlaneDType, shape: MatrixShape, bytes: Ui
 }
 
 /**
- * Decodes what {@link encodePlaneCode} wrote into `into`, the whole plane. Lets others take turns.
+ * Decodes what {@link encodePlaneCode} wrote into `into`, the whole plane.
  *
  * @throws {CorruptCode} if it is no code of such a plane
  */
-export async function decodePlaneCode(
-  { dtype, shape }: PlaneCodeForm,
+export function decodePlaneCode(
+  { dtype, shape }: Pick<PlaneCodeForm, "dtype" | "shape">,
   code: Uint8Array,
   into: Uint8Array,
-): Promise<void> {
+): void {
   const contexts = rowContexts(dtype, shape.cols);
   assert(into.length === contexts.length * shape.rows, `A plane of ${into.length} bytes is not what is coded`);
   if (code.length < 4) throw new CorruptCode("it has no header");
@@ -114,8 +119,7 @@ export async function decodePlaneCode(
   const decoder = new SymbolDecoder(SymbolModel.read(reader, Math.max(1, layout.ownContexts)));
 
   let at = 4 + headerBytes;
-  for (const [index, { firstRow, rows }] of layout.parts(shape.rows).entries()) {
-    if (index % PARTS_A_TURN === PARTS_A_TURN - 1) await setImmediate();
+  for (const { firstRow, rows } of layout.parts(shape.rows)) {
     const end = at + reader.readGamma() * 4;
     if (end > code.length) throw new CorruptCode("its parts are cut off");
     const symbols = new Uint8Array(layout.coded.length * rows);
@@ -124,9 +128,11 @@ export async function decodePlaneCode(
     at = end;
   }
   if (code.length - at !== layout.raw.length * shape.rows) throw new CorruptCode("its raw bytes are cut off");
-  for (let row = 0; row < shape.rows; row++) {
-    for (const place of layout.raw) into[row * contexts.length + place] = code[at++]!;
-  }
+  scatterRows(code.subarray(at), runsOf(layout.raw), into, {
+    rowBytes: contexts.length,
+    firstRow: 0,
+    rows: shape.rows,
+  });
 }
 
 /** How often each byte comes in each context. */
@@ -139,14 +145,14 @@ function countBytes(bytes: Uint8Array, contexts: Uint8Array): readonly Uint32Arr
   return counts;
 }
 
-/** The form of each context that takes the fewest bits, its distribution included. */
+/** The form of each context that takes the fewest bits, its distribution included; one where less than {@link CODE_SAVING_MIN} is saved stays raw. */
 function chooseForms(counts: readonly Uint32Array[]): readonly Form[] {
   const chosen: Form[] = [];
   let codes: Uint32Array | undefined;
   let before: Uint32Array | undefined;
   for (const [context, own] of counts.entries()) {
     const bits: Record<Form, number> = {
-      raw: 8 * own.reduce((sum, count) => sum + count, 0),
+      raw: 8 * own.reduce((sum, count) => sum + count, 0) * (1 - CODE_SAVING_MIN),
       own: costOf(own),
       codes: codes ? addedBits(codes, own) : Number.POSITIVE_INFINITY,
       before: before ? addedBits(before, own) : Number.POSITIVE_INFINITY,

@@ -6,6 +6,7 @@ export { Device } from "./device.js";
 export * as gradients from "./gradients.js";
 export { Graph, GraphError, type Rope } from "./graph.js";
 export { GraphMemory } from "./graph-memory.js";
+export { type HostRange, openHostRange } from "./host-range.js";
 export { type KernelOptions, type Kernels, type LoadedKernels, loadKernels } from "./kernels.js";
 export { type DeviceKind, isInstalled } from "./library.js";
 export { stackEntryBytes } from "./paged-layout.js";

@@ -35,6 +35,8 @@ export interface Library {
 }
 
 let opened: Library | undefined;
+/** Without a registry. */
+let core: BaseFunctions | undefined;
 
 /** True when the package that holds `kind`'s library is installed for this platform; says nothing about a driver. */
 export function isInstalled(kind: DeviceKind): boolean {
@@ -48,39 +50,30 @@ export function isInstalled(kind: DeviceKind): boolean {
  * @throws {NativeError} when the package is missing, incomplete, or of another version than expected
  */
 export function openLibrary(kind: DeviceKind): Library {
-  const folder = libraryFolder(kind);
-  if (folder === undefined) {
-    const name = packages[kind][`${process.platform}-${process.arch}`];
-    throw new NativeError(
-      name
-        ? `Cannot compute on ${kind}: the package @node-llama-cpp/${name} is not installed; run npm install @node-llama-cpp/${name}@3.22.1`
-        : `Cannot compute on ${kind}: there is no ggml build of it for ${process.platform}-${process.arch}`,
-    );
-  }
+  const folder = installedFolder(kind);
   if (opened) {
     if (opened.folder === folder) return opened;
     throw new NativeError(`Cannot open ${folder}: this process already computes through ${opened.folder}`);
   }
-  const base = bindBase(loadShared(folder, /^(lib)?ggml-base\.(so|dylib|dll)$/));
-  const version = base.version();
-  if (version !== expectedVersion) {
-    throw new NativeError(
-      `Cannot use ggml ${version} in ${folder}: this version of kindred was written for ${expectedVersion}`,
-    );
-  }
+  const base = openCore(folder);
   const registry = bindRegistry(loadShared(folder, /^(lib)?ggml(\.(cuda|vulkan|metal))?(\.v[\d.]+)?\.(so|dylib|dll)$/));
   const log = captureLog(base);
   registry.loadAllFromPath(folder);
   log.stop();
   if (registry.deviceCount() === 0)
     throw new NativeError(`No ggml backend in ${folder} runs on this machine: ${log.text()}`);
-  opened = { folder, base, registry, version };
+  opened = { folder, base, registry, version: base.version() };
   return opened;
 }
 
-/** The library this process computes through, or the CPU's: for conversions, which every one of them has. */
-export function loadedLibrary(): Library {
-  return opened ?? openLibrary("cpu");
+/**
+ * The tensor core that this thread computes through, or the CPU's: for conversions, which every one of them has. Opens no devices, so
+ * that a thread beside the one that computes can convert as well.
+ */
+export function tensorCore(): BaseFunctions {
+  if (opened) return opened.base;
+  core ??= openCore(installedFolder("cpu"));
+  return core;
 }
 
 /**
@@ -98,6 +91,28 @@ export function captureLog(base: BaseFunctions): { stop(): void; text(): string 
     },
     text: () => lines.join("").trim(),
   };
+}
+
+/** @throws {NativeError} when it is of another version than expected */
+function openCore(folder: string): BaseFunctions {
+  const base = bindBase(loadShared(folder, /^(lib)?ggml-base\.(so|dylib|dll)$/));
+  const version = base.version();
+  if (version === expectedVersion) return base;
+  throw new NativeError(
+    `Cannot use ggml ${version} in ${folder}: this version of kindred was written for ${expectedVersion}`,
+  );
+}
+
+/** @throws {NativeError} when there is none */
+function installedFolder(kind: DeviceKind): string {
+  const folder = libraryFolder(kind);
+  if (folder !== undefined) return folder;
+  const name = packages[kind][`${process.platform}-${process.arch}`];
+  throw new NativeError(
+    name
+      ? `Cannot compute on ${kind}: the package @node-llama-cpp/${name} is not installed; run npm install @node-llama-cpp/${name}@3.22.1`
+      : `Cannot compute on ${kind}: there is no ggml build of it for ${process.platform}-${process.arch}`,
+  );
 }
 
 function libraryFolder(kind: DeviceKind): string | undefined {

@@ -1,6 +1,6 @@
 import { type DType, dtypes, NativeError, rowBytes } from "../core/index.js";
 import { bf16ToNumber, f16ToNumber } from "../util/index.js";
-import { loadedLibrary } from "./library.js";
+import { tensorCore } from "./library.js";
 
 const halfTables = new Map<DType, Float32Array>();
 const dequantizers = new Map<DType, (from: Uint8Array, to: Float32Array, elements: number) => void>();
@@ -27,7 +27,7 @@ export function toFloat32(dtype: DType, bytes: Uint8Array, elements: number): Fl
   }
   let dequantize = dequantizers.get(dtype);
   if (!dequantize) {
-    dequantize = loadedLibrary().base.dequantize(dtype.replace(/_k$/, "_K"));
+    dequantize = tensorCore().dequantize(dtype.replace(/_k$/, "_K"));
     dequantizers.set(dtype, dequantize);
   }
   dequantize(bytes, values, elements);
@@ -44,7 +44,7 @@ export function fromFloat32(dtype: DType, values: Float32Array, rowLength: numbe
   if (values.length % rowLength !== 0) throw new RangeError(`${values.length} values are not rows of ${rowLength}`);
   const rows = values.length / rowLength;
   const bytes = new Uint8Array(rowBytes(dtype, rowLength) * rows);
-  const written = loadedLibrary().base.quantize(dtypes[dtype].id, values, bytes, 0, rows, rowLength, null);
+  const written = tensorCore().quantize(dtypes[dtype].id, values, bytes, 0, rows, rowLength, null);
   if (Number(written) !== bytes.byteLength) {
     throw new NativeError(
       `ggml wrote ${written} bytes for ${rows} rows of ${rowLength} in ${dtype}, expected ${bytes.byteLength}`,

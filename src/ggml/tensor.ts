@@ -1,6 +1,7 @@
 import { type DType, dtypes, rowBytes } from "../core/index.js";
 import { assert } from "../util/index.js";
-import { type BaseFunctions, memoryAt, type Pointer } from "./signatures.js";
+import { type HostRange, openHostRange } from "./host-range.js";
+import type { BaseFunctions, Pointer } from "./signatures.js";
 
 /** Extents in ggml's order: the fastest dimension first, always four. */
 export type Extents = readonly [number, number, number, number];
@@ -92,10 +93,15 @@ export class Tensor {
 
   /** A window on the tensor's bytes for direct reads from files. Only for tensors of an arena with `isHost`. */
   hostBytes(offset: number, byteLength: number): Uint8Array {
+    return openHostRange(this.hostRange(offset, byteLength));
+  }
+
+  /** The same, not opened yet: for another thread. */
+  hostRange(offset: number, byteLength: number): HostRange {
     this.#check("map", byteLength, offset);
     const address = this.#base.getData(this.pointer);
     assert(address !== null, `tensor ${this.name} has no memory`);
-    return memoryAt(address + BigInt(offset), byteLength);
+    return { address: address + BigInt(offset), byteLength };
   }
 
   toString(): string {

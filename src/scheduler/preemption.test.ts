@@ -90,12 +90,26 @@ test("nobody gives way for a variant that would find no slots even so", () => {
   ]);
 });
 
-test("a variant is loaded at the cost of none that somebody before it waits for", () => {
+test("the variants of a whole line are loaded ahead, at the cost of none that somebody waits for", () => {
   const made = scheduler({ regions: 1 }, "z:9+9", "a@clinc:1", "b@dates:1", "c@roman:1");
   const residency = (name: string) => (name === "dates" ? "resident" : "absent");
   const plan = made.plan({ ...facts(), residency, hasRoom: () => true });
   assert.deepEqual(
+    plan.wanted.map(({ variant, spared }) => [variant, [...spared].sort()]),
+    [
+      ["clinc", ["clinc", "dates", "roman"]],
+      ["roman", ["clinc", "dates", "roman"]],
+    ],
+  );
+});
+
+test("a variant for which somebody starves is loaded at the cost of those behind in line", () => {
+  const made = scheduler({ regions: 1, rules: { turnsMax: 1, preemptionsMax: 0 } }, "z:9+9", "a@clinc:1", "b@dates:1");
+  const resident = ["dates"];
+  step(made, { resident });
+  const plan = made.plan({ ...facts({ resident }), hasRoom: () => false });
+  assert.deepEqual(
     plan.wanted.map(({ variant, spared }) => [variant, ...spared]),
-    [["clinc"], ["roman", "clinc", "dates"]],
+    [["clinc"]],
   );
 });

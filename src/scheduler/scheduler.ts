@@ -199,10 +199,10 @@ export class Scheduler {
       if (next === undefined || !this.#findPlace(next)) {
         const first = order.find((group) => residencyOf(group, facts) !== "loading");
         if (first) this.#line.hold(first);
-        // What one waits for who could run is not taken by variants of those behind.
+        // The memory that one waits for who could run is not taken by variants of those behind.
         const lacksMemory = next !== undefined && this.#regions.free > 0;
-        const before = lacksMemory ? order.slice(0, order.indexOf(next)) : order;
-        return wantedVariants(before, this.runningVariants, facts);
+        const groups = lacksMemory ? order.indexOf(next) : order.length;
+        return wantedVariants(order, this.runningVariants, facts, groups);
       }
       // Who goes before more urgent ones does so by right, and is not to be preempted by them the next moment.
       const goesByRight =

@@ -81,6 +81,13 @@ export class Residency {
     return resident === undefined ? "absent" : resident.isLoading ? "loading" : "resident";
   }
 
+  /** Variants that are on their way. */
+  get loadingCount(): number {
+    let count = 0;
+    for (const { isLoading } of this.#placed.values()) if (isLoading) count += 1;
+    return count;
+  }
+
   /** Counts a use: the variant moves away from eviction. */
   use(variant: string): void {
     const resident = this.#placed.get(variant);

@@ -1,0 +1,63 @@
+import { OpenFileSource, type StoredBlob, unpackBlob } from "../formats/index.js";
+import { ByteBudget, inLanes } from "../util/index.js";
+import { blobRanges, rangeBytesMax } from "./blob-ranges.js";
+import type { LoadJob, PostedPiece } from "./loader-messages.js";
+import { type BlobForm, formed } from "./piece-content.js";
+
+/** Reads that are under way at once, beside what is verified and decoded. */
+const readsAtOnce = 4;
+/** Bytes that were read and are not written yet; a blob that is larger comes alone. */
+const bufferBytesMax = 8 << 20;
+
+/** Lets a piece be filled where it goes, or on the way there. */
+export type WritePiece = (piece: PostedPiece, index: number, fill: (into: Uint8Array) => void) => Promise<void>;
+
+/**
+ * Does a load: reads stretches of the file, some ahead of those whose blobs are verified, turned into what pools hold, and written.
+ *
+ * @param buffers for stretches, to be used again in the next load; as many as are needed are added
+ * @returns bytes of the blobs
+ * @throws {InvalidFile} what was wrong first; all reads have ended then
+ */
+export async function runLoad({ file, pieces }: LoadJob, write: WritePiece, buffers: Uint8Array[]): Promise<number> {
+  const source = new OpenFileSource(file);
+  const budget = new ByteBudget(bufferBytesMax);
+  const ofBlobs: { blob: StoredBlob; form: BlobForm; piece: PostedPiece; index: number }[] = [];
+  for (const [index, piece] of pieces.entries()) {
+    const { content } = piece;
+    if (content.kind === "blob") ofBlobs.push({ blob: content.blob, form: content.form, piece, index });
+    else await write(piece, index, (into) => fillWith(into, content.bytes));
+  }
+  let bytesRead = 0;
+  await inLanes(blobRanges(ofBlobs), readsAtOnce, async ({ offset, byteLength, items }) => {
+    using _ = await budget.take(byteLength);
+    const buffer =
+      byteLength > rangeBytesMax ? new Uint8Array(byteLength) : (buffers.pop() ?? new Uint8Array(rangeBytesMax));
+    const bytes = buffer.subarray(0, byteLength);
+    await source.read(offset, bytes);
+    for (const { blob, form, piece, index } of items) {
+      const stored = bytes.subarray(blob.offset - offset, blob.offset - offset + blob.storedBytes);
+      await write(piece, index, (into) => fillWithBlob(into, file.path, blob, form, stored));
+      bytesRead += blob.byteLength;
+    }
+    if (buffer.length === rangeBytesMax) buffers.push(buffer);
+  });
+  return bytesRead;
+}
+
+/** A coded blob that goes as it is comes to lie there by being decoded, with no copy between. */
+function fillWithBlob(into: Uint8Array, path: string, blob: StoredBlob, form: BlobForm, stored: Uint8Array): void {
+  if (form.kind === "itself") {
+    unpackBlob(path, blob, stored, into.subarray(0, blob.byteLength));
+    into.fill(0, blob.byteLength);
+    return;
+  }
+  const bytes = blob.form.kind === "plain" ? stored : new Uint8Array(blob.byteLength);
+  unpackBlob(path, blob, stored, bytes);
+  fillWith(into, formed(bytes, form));
+}
+
+function fillWith(into: Uint8Array, bytes: Uint8Array): void {
+  into.set(bytes);
+  into.fill(0, bytes.byteLength);
+}

@@ -1,0 +1,59 @@
+// The thread of a `Loader`: loads, one after the other, what it is told to.
+
+import { parentPort, workerData } from "node:worker_threads";
+import { errorToData, NativeError } from "../core/index.js";
+import { openHostRange } from "../ggml/index.js";
+import { assert, Gate } from "../util/index.js";
+import { runLoad, type WritePiece } from "./load-job.js";
+import type { FromLoaderThread, LoaderThreadData, LoadJob, PostedPiece, ToLoaderThread } from "./loader-messages.js";
+
+/** What the engine is handed at a time: as much of it as it has reads under way may come between two steps. */
+const handedBytesMax = 1 << 20;
+
+assert(parentPort, "a loader's thread is started by a loader");
+const engine = parentPort;
+const gate = new Gate((workerData as LoaderThreadData).gate);
+/** For each message of bytes that the engine has not written yet, in order. */
+const unwritten: (() => void)[] = [];
+const buffers: Uint8Array[] = [];
+let lastLoad = Promise.resolve();
+
+engine.on("message", (message: ToLoaderThread) => {
+  if (message.type === "written") unwritten.shift()!();
+  else lastLoad = lastLoad.then(() => load(message.job));
+});
+
+async function load(job: LoadJob): Promise<void> {
+  try {
+    const write: WritePiece = ({ range, byteLength }, index, fill) =>
+      range ? writeHere(range, fill) : handOver(job.id, index, byteLength, fill);
+    const bytes = await runLoad(job, write, buffers);
+    post({ type: "loaded", id: job.id, bytes });
+  } catch (error) {
+    post({ type: "failed", id: job.id, error: errorToData(error) });
+  }
+}
+
+/** Fills memory of the pools, which is there as long as the gate is open. */
+async function writeHere(range: NonNullable<PostedPiece["range"]>, fill: (into: Uint8Array) => void): Promise<void> {
+  if (!gate.pass(() => fill(openHostRange(range)))) throw new NativeError("The pools were disposed during a load");
+}
+
+async function handOver(
+  id: number,
+  piece: number,
+  byteLength: number,
+  fill: (into: Uint8Array) => void,
+): Promise<void> {
+  const whole = new Uint8Array(byteLength);
+  fill(whole);
+  for (let offset = 0; offset < byteLength; offset += handedBytesMax) {
+    const bytes = whole.slice(offset, offset + handedBytesMax);
+    post({ type: "write", id, piece, offset, bytes }, [bytes.buffer]);
+    await new Promise<void>((resolve) => unwritten.push(resolve));
+  }
+}
+
+function post(message: FromLoaderThread, transferred: readonly ArrayBuffer[] = []): void {
+  engine.postMessage(message, transferred);
+}

@@ -1,0 +1,113 @@
+import { Worker } from "node:worker_threads";
+import { errorFromData, KindredError } from "../core/index.js";
+import type { Device } from "../ggml/index.js";
+import type { DecoderState } from "../model/index.js";
+import type { Placement } from "../storage/index.js";
+import { Gate } from "../util/index.js";
+import { type LoadPiece, planLoad } from "./load-plan.js";
+import type { FromLoaderThread, LoaderThreadData, PostedPiece, ToLoaderThread } from "./loader-messages.js";
+import type {} from "./loader-thread.js"; // so that compilers find the thread's file
+import type { RegisteredVariant } from "./variants.js";
+
+interface Load {
+  readonly pieces: readonly LoadPiece[];
+  readonly resolve: (bytes: number) => void;
+  readonly reject: (error: KindredError) => void;
+}
+
+/**
+ * Brings variants into slots while this thread computes: another thread reads, verifies, decodes, and writes into the pools itself where
+ * they are host memory. What only this thread can write it is handed in pieces, between steps. Loads are done one after the other, in
+ * the order in which they were asked for.
+ *
+ * Made after the pools it writes to, and disposed before them, as the device does it: once that is done nothing is written any more, and
+ * loads that were under way never end.
+ */
+export class Loader implements Disposable {
+  readonly #adoption: { release(): void };
+  readonly #loads = new Map<number, Load>();
+  #thread: { readonly worker: Worker; readonly gate: Gate } | undefined;
+  #loadsBegun = 0;
+
+  constructor(device: Device) {
+    this.#adoption = device.adopt(this);
+    this.#thread = this.#start();
+  }
+
+  /**
+   * Reads a variant, every blob verified on the way. It must stay open until this ends.
+   *
+   * @returns bytes of its blobs
+   * @throws {KindredError} with the code and the sentence of what kept it from being read; the slots' contents are undefined then
+   */
+  async load(
+    variant: Pick<RegisteredVariant, "source" | "classes">,
+    placement: Placement,
+    state: DecoderState,
+  ): Promise<number> {
+    const pieces = planLoad(variant, placement, state);
+    const id = this.#loadsBegun;
+    this.#loadsBegun += 1;
+    const { source } = variant;
+    const posted = pieces.map(({ content, pool, offset, byteLength }): PostedPiece => {
+      const located = content.kind === "blob" ? { ...content, blob: source.locate(content.blob) } : content;
+      const range = state.pools?.isHost ? pool.hostRange(offset, byteLength) : null;
+      return { content: located, range, byteLength };
+    });
+    this.#thread ??= this.#start();
+    const { worker } = this.#thread;
+    worker.ref();
+    post(worker, { type: "load", job: { id, file: source.file, pieces: posted } });
+    return new Promise((resolve, reject) => this.#loads.set(id, { pieces, resolve, reject }));
+  }
+
+  [Symbol.dispose](): void {
+    this.#adoption.release();
+    this.#loads.clear();
+    this.#thread?.gate.close();
+    void this.#thread?.worker.terminate();
+    this.#thread = undefined;
+  }
+
+  #start(): { worker: Worker; gate: Gate } {
+    const gate = new Gate();
+    const workerData: LoaderThreadData = { gate: gate.shared };
+    const worker = new Worker(new URL("./loader-thread.js", import.meta.url), { workerData });
+    worker.unref(); // while it loads nothing it keeps nobody waiting
+    let reason: unknown = "it was ended";
+    worker.on("message", (message: FromLoaderThread) => this.#hear(worker, message));
+    worker.on("error", (error) => {
+      reason = error;
+    });
+    worker.on("exit", () => this.#lose(worker, reason));
+    return { worker, gate };
+  }
+
+  #hear(worker: Worker, message: FromLoaderThread): void {
+    const load = this.#loads.get(message.id);
+    if (!load) return; // disposed meanwhile
+    if (message.type === "write") {
+      const { pool, offset } = load.pieces[message.piece]!;
+      pool.write(message.bytes, offset + message.offset);
+      post(worker, { type: "written" });
+      return;
+    }
+    this.#loads.delete(message.id);
+    if (this.#loads.size === 0) worker.unref();
+    if (message.type === "loaded") load.resolve(message.bytes);
+    else load.reject(errorFromData(message.error));
+  }
+
+  /** What a thread that ended had to load fails; the next load starts another. */
+  #lose(worker: Worker, reason: unknown): void {
+    if (this.#thread?.worker !== worker) return; // disposed
+    this.#thread = undefined;
+    const text = `The thread that loads variants ended: ${reason instanceof Error ? reason.message : reason}`;
+    for (const { reject } of this.#loads.values()) reject(new KindredError("loader_failed", 500, text));
+    this.#loads.clear();
+  }
+}
+
+function post(worker: Worker, message: ToLoaderThread): void {
+  worker.postMessage(message);
+}
