@@ -20,6 +20,7 @@ TARGET ALWAYS_INLINE void tile(const int rows, int adds, struct strip strip, int
 #pragma GCC unroll 8
     for (int k = 0; k < group_inputs / 4; k++) {
       const __m512i four = _mm512_loadu_si512(weights + 64 * k);
+      __builtin_prefetch(weights + 64 * k + prefetch_bytes);
 #pragma GCC unroll 8
       for (int row = 0; row < rows; row++) {
         const __m512i own = _mm512_set1_epi32(*(const int32_t *)(place.values + row * x.bytes + 4 * k));

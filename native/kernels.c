@@ -1,4 +1,6 @@
 // What the caller asks first: which kernels this processor can run, and how large things are.
+#define _DEFAULT_SOURCE  // madvise
+#include <sys/mman.h>
 #include "sign-planes.h"
 
 #if defined(__aarch64__) && defined(__linux__)
@@ -37,6 +39,17 @@ const char *kindred_kernels(void) {
 
 // To be held against ggml's own.
 size_t kindred_tensor_bytes(void) { return sizeof(struct ggml_tensor); }
+
+// Asks for large pages where memory that was not touched yet spans some: weights are read from end to end in every step.
+void kindred_use_large_pages(void *memory, size_t bytes) {
+#if defined(MADV_HUGEPAGE)
+  const uintptr_t large = 2 << 20;
+  const uintptr_t begin = ((uintptr_t)memory + large - 1) & ~(large - 1), end = ((uintptr_t)memory + bytes) & ~(large - 1);
+  if (begin < end) madvise((void *)begin, end - begin, MADV_HUGEPAGE);
+#else
+  (void)memory, (void)bytes;
+#endif
+}
 
 // Memory for quantised rows, wherever it begins.
 size_t kindred_quantized_bytes(int64_t inputs, int64_t rows) {

@@ -35,6 +35,9 @@ TARGET ALWAYS_INLINE void four_outputs(const struct sign_block *outputs, int64_t
                                        float *y) {
   const struct sign_block *w0 = outputs, *w1 = w0 + blocks, *w2 = w1 + blocks, *w3 = w2 + blocks;
   __m512 s0 = _mm512_setzero_ps(), s1 = s0, s2 = s0, s3 = s0;
+  for (size_t at = 0; at < tile_outputs * (size_t)blocks * sizeof *outputs; at += line_bytes) {
+    __builtin_prefetch((const char *)outputs + at + prefetch_bytes);
+  }
   for (int64_t b = 0; b < blocks; b++) {
     const struct quantized_block *own = x->blocks + b;
     s0 = _mm512_fmadd_ps(_mm512_cvtepi32_ps(block_product(w0 + b, own)), scale_of(w0 + b), s0);

@@ -28,3 +28,6 @@ typedef void custom_op(struct ggml_tensor *result, int thread, int threads, void
 
 // Every half float as a float, by its bits: a load costs less than a conversion among vectors. Filled by `kindred_kernels`.
 extern float kindred_halves[1 << 16];
+
+// Weights are asked for so far ahead of their use: the processor's own prefetching ends at the end of a page.
+enum { prefetch_bytes = 4096, line_bytes = 64 };

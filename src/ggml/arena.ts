@@ -25,6 +25,8 @@ const usageWeights = 1;
 export interface ArenaOptions {
   /** Where the CPU's interleaved products want tensors; see `Device.repackBufferType`. */
   readonly repack?: boolean;
+  /** In large pages, which pay where all of it is read in every step. */
+  readonly isReadWhole?: boolean;
   /** Page by page as it is written, where the device computes in the host's memory and the system can do that. */
   readonly paged?: boolean;
 }
@@ -95,6 +97,9 @@ export class Arena implements Disposable {
     this.isHost = this.#buffer !== null && !options.repack && base.bufferIsHost(this.#buffer);
     this.isPaged = this.#paged !== undefined;
     if (this.#buffer) base.bufferSetUsage(this.#buffer, usageWeights);
+    if (this.#buffer && options.isReadWhole) {
+      device.kernels?.useLargePages(base.bufferAddress(this.#buffer), this.byteLength);
+    }
     this.#adoption = device.adopt(this);
   }
 

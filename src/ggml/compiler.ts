@@ -11,7 +11,7 @@ const run = promisify(execFile);
 const compileTimeoutMs = 60_000;
 const versionTimeoutMs = 5_000;
 /** Nothing about the processor: each kernel names the instructions it is made of. */
-const flags = ["-std=c11", "-O3", "-fno-math-errno", "-fno-trapping-math", "-fPIC", "-shared"];
+const flags = ["-std=c11", "-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-fPIC", "-shared"];
 
 /** Where sources are compiled, and by what. */
 export interface CompileOptions {

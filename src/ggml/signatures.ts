@@ -139,6 +139,7 @@ export interface BaseFunctions {
   placeView(tensor: Pointer): number;
   bufferFree(buffer: Pointer): void;
   bufferSize(buffer: Pointer): number;
+  bufferAddress(buffer: Pointer): Pointer;
   bufferIsHost(buffer: Pointer): boolean;
   bufferClear(buffer: Pointer, value: number): void;
   bufferSetUsage(buffer: Pointer, usage: number): void;
@@ -284,6 +285,7 @@ export function bindBase(lib: LibraryHandle): BaseFunctions {
     placeTensor: f("ggml_backend_tensor_alloc", "int", [P, P, P]),
     placeView: f("ggml_backend_view_init", "int", [P]),
     bufferFree: f("ggml_backend_buffer_free", "void", [P]),
+    bufferAddress: f("ggml_backend_buffer_get_base", P, [P]),
     bufferSize: f("ggml_backend_buffer_get_size", "size_t", [P]),
     bufferIsHost: f("ggml_backend_buffer_is_host", "bool", [P]),
     bufferClear: f("ggml_backend_buffer_clear", "void", [P, "uint8_t"]),
@@ -372,6 +374,8 @@ export interface KernelFunctions {
   quantizedBytes(inputs: number, rows: number): number;
   /** Of a tensor, as the kernels see it. */
   tensorBytes(): number;
+  /** Asks the system for large pages in memory that was not touched yet; it may do nothing. */
+  useLargePages(memory: Pointer, bytes: number): void;
   /** Writes rows of a stored type to `to` as native/base-matrix.h draws them, on a thread of its own. */
   interleave(to: Pointer, from: Uint8Array, type: number, inputs: number, outputs: number): Promise<void>;
 }
@@ -407,6 +411,7 @@ export function bindKernels(file: string): {
         pick: (weights, u) => pick(weights, weights.length, u),
         quantizedBytes: lib.func("kindred_quantized_bytes", "size_t", ["int64_t", "int64_t"]),
         tensorBytes: lib.func("kindred_tensor_bytes", "size_t", []),
+        useLargePages: lib.func("kindred_use_large_pages", "void", [P, "size_t"]),
         interleave: inBackground(
           lib.func(`kindred_interleave_${name}`, "void", [P, "const void*", "int", "int64_t", "int64_t"]),
         ),

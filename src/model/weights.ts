@@ -89,7 +89,7 @@ export class Weights implements Disposable {
       const factors = ropeFactors(config);
       const plain = parameters.filter((p) => !repacked.includes(p)).map(spec);
       if (factors) plain.push({ name: "rope_factors", dtype: "f32", shape: [factors.length] });
-      arenas.push(new Arena(device, plain));
+      arenas.push(new Arena(device, plain, { isReadWhole: true }));
       if (repacked.length > 0) arenas.push(new Arena(device, repacked.map(spec), { repack: true }));
       if (factors) arenas[0]!.get("rope_factors").write(factors);
 
