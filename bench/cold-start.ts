@@ -37,7 +37,8 @@ export interface ColdStart {
 export async function measureColdStart(options: ColdStartOptions): Promise<ColdStart> {
   const { base, variants, names, full, rounds, isUncached } = options;
   const engine = { ...options.engine, sequences: 1 };
-  await using service = await openService({ base, variants, engine: withRoomForOne(engine), inline: true });
+  const tight = await withRoomForOne(base, variants, engine);
+  await using service = await openService({ base, variants, engine: tight, inline: true });
   const served = await describeModel(full.path, engine.contextLength);
   const times: { variantMs: number; warmMs: number; fullMs: number }[] = [];
   await firstTokenMs(service.completer, names[1]);

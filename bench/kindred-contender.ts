@@ -73,7 +73,7 @@ export class KindredContender implements Contender, Disposable {
     const residents = new Map<string, ResidentVariant>();
     const loads: VariantLoad[] = [];
     for (const [name, variant] of variants) {
-      const placement = residency.place(name, variant.needs, () => true)!;
+      const placement = residency.place(name, variant.needs, new Set())!;
       const start = performance.now();
       const bytes = await loadVariant(variant, placement, state);
       loads.push({ bytes, tookMs: performance.now() - start });

@@ -69,7 +69,7 @@ export async function measureLoadRate(options: LoadRateOptions): Promise<LoadRat
   pools.copyBaseVectors(weights);
   const state = { weights, pools, cache: new KvCache(device, config, { contextLength, regions: sequences }) };
   using loader = new Loader(device);
-  const placement = new Residency(capacityOf(layout)).place("loaded", variant.needs, () => false)!;
+  const placement = new Residency(capacityOf(layout)).place("loaded", variant.needs, new Set())!;
   const step = decoder(new Stepper(device, state), config.vocabSize);
 
   const load = async () => {

@@ -63,7 +63,7 @@ export async function setUp(flags: ServingFlags, signal: AbortSignal): Promise<S
     work,
     fullBytes,
     engine,
-    kindredEngine: withVariantMemory(engine, { bytes: fullBytes, resident: flags.resident }),
+    kindredEngine: await withVariantMemory(flags.base, engine, { bytes: fullBytes, resident: flags.resident }),
     apiKeys: flags.clients === 1 ? [] : Array.from({ length: flags.clients }, (_, index) => `client-${index}`),
     workload,
     statistics: statisticsOf(workload),

@@ -24,7 +24,16 @@ for (const growth of [1, 3]) {
     for (const overtakenMax of [8, 32, 128]) {
       const rules = { ...defaultRules, overtakenMax };
       const runs = Array.from({ length: 4 }, (_, seed) =>
-        simulate(seed, { steps: 2000, traffic: "saturated", growth, clients: 4, slots, limits, rules }),
+        simulate(seed, {
+          steps: 2000,
+          traffic: "saturated",
+          growth,
+          clients: 4,
+          slots,
+          limits,
+          rules,
+          spareBytes: Number.POSITIVE_INFINITY,
+        }),
       );
       const fairness = Math.min(...runs.map(({ service }) => jainIndex(service)));
       const served = runs.flatMap(({ service }) => service).reduce((a, b) => a + b, 0) / (2000 * runs.length);

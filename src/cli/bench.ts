@@ -110,7 +110,7 @@ function checkFlags(flags: BenchFlags, command: Command): void {
   if (flags.variants !== undefined && flags.base === undefined) fail("--variants are served on a --base");
   if (flags.speed !== undefined && flags.trace === undefined) fail("--speed is for a --trace");
   if (flags.url === undefined) return;
-  for (const name of ["device", "threads", "baseDtype", "kvDtype", "context", "slotMemory", "sequences"])
+  for (const name of ["device", "threads", "baseDtype", "kvDtype", "context", "memory", "sequences"])
     if (command.getOptionValueSource(name) === "cli")
       fail(`--url is of a server that runs already: ${name} cannot be chosen`);
 }

@@ -9,6 +9,7 @@ import * as demo from "./demo.js";
 import * as evaluate from "./eval.js";
 import * as generate from "./generate.js";
 import * as inspect from "./inspect.js";
+import * as plan from "./plan.js";
 import * as restore from "./restore.js";
 import * as score from "./score.js";
 import * as serve from "./serve.js";
@@ -19,7 +20,7 @@ const manifest = JSON.parse(readFileSync(new URL("../../package.json", import.me
 const program = new Command("kindred")
   .description("Many full fine-tunes of one base language model, served from one process and one batch")
   .version(manifest.version);
-for (const command of [serve, chat, generate, compress, inspect, restore, evaluate, score, bench, demo])
+for (const command of [serve, plan, chat, generate, compress, inspect, restore, evaluate, score, bench, demo])
   command.register(program);
 
 try {

@@ -1,7 +1,7 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
-import { defaultEngineOptions, type EngineOptions } from "../engine/index.js";
+import { defaultEngineOptions, type EngineOptions, memoryShare } from "../engine/index.js";
 import { kvDTypes } from "../model/index.js";
-import { formatBytes, parseBytes } from "../util/index.js";
+import { parseBytes } from "../util/index.js";
 
 /** What commands that compute let one choose about where and in what precision. */
 export interface DeviceFlags {
@@ -14,13 +14,18 @@ export interface DeviceFlags {
 /** What commands that run a model let one choose about its engine. */
 export interface EngineFlags extends DeviceFlags {
   readonly context: number;
-  readonly slotMemory: number;
+  readonly memory?: number;
 }
 
 const defaults = defaultEngineOptions;
 
-/** Adds flags for where to compute and in what precision. */
+/** Adds flags for where to compute, with how many threads, and in what precision. */
 export function deviceFlags(command: Command): Command {
+  return formFlags(command).option("--threads <count>", "threads that compute", positiveInteger, defaults.threads);
+}
+
+/** Adds flags for where a model is held and in what precision. */
+export function formFlags(command: Command): Command {
   const choice = (flags: string, text: string, choices: readonly string[], value: string) =>
     command.addOption(new Option(flags, text).choices(choices).default(value));
   choice("--device <kind>", "where to compute", ["cpu", "cuda", "vulkan", "metal"], defaults.device);
@@ -31,12 +36,17 @@ export function deviceFlags(command: Command): Command {
     defaults.baseDType,
   );
   choice("--kv-dtype <dtype>", "how keys and values are held", kvDTypes, defaults.kvDType);
-  return command.option("--threads <count>", "threads that compute", positiveInteger, defaults.threads);
+  return command;
 }
 
 /** Adds all of the engine's flags to a command. */
 export function engineFlags(command: Command): Command {
-  return deviceFlags(command)
+  return memoryFlags(deviceFlags(command));
+}
+
+/** Adds flags for how much memory there is and what a request may take of it. */
+export function memoryFlags(command: Command): Command {
+  return command
     .option(
       "--context <tokens>",
       "tokens a request may have, prompt and completion",
@@ -44,16 +54,20 @@ export function engineFlags(command: Command): Command {
       defaults.contextLength,
     )
     .option(
-      "--slot-memory <bytes>",
-      `memory for variants, e.g. 512MB (default: ${formatBytes(defaults.slotBytes)})`,
+      "--memory <bytes>",
+      `for weights, requests and variants together, e.g. 8GB (default: ${100 * memoryShare} % of what is free)`,
       byteCount,
-      defaults.slotBytes,
     );
 }
 
 /** Adds the flag of commands that run many requests at once. */
 export function sequencesFlag(command: Command): Command {
   return command.option("--sequences <count>", "requests that run at once", positiveInteger, defaults.sequences);
+}
+
+/** Adds the flag of commands that hold many variants. */
+export function pinFlag(command: Command): Command {
+  return command.option("--pin <name...>", "variants that are always resident, loaded at the start");
 }
 
 /** Flags → the options an engine starts with. */
@@ -66,7 +80,7 @@ export function engineOptions(flags: EngineFlags, sequences: number): Omit<Engin
     kvDType: flags.kvDtype,
     contextLength: flags.context,
     sequences,
-    slotBytes: flags.slotMemory,
+    memoryBytes: flags.memory ?? null,
   };
 }
 

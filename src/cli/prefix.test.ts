@@ -8,7 +8,7 @@ import { after, before, test } from "node:test";
 import OpenAI from "openai";
 import { writeSafetensors } from "../formats/index.js";
 import { uniformAt } from "../util/index.js";
-import { questions, startServer, testEngine, variants } from "./service.test.kit.js";
+import { memoryFor, questions, startServer, testEngine, variants } from "./service.test.kit.js";
 
 type Message = OpenAI.ChatCompletionMessageParam;
 
@@ -111,18 +111,18 @@ test("after its engine died a chat is computed anew, and then no more", async ()
   assert.ok((await say(client, "tiny", "And then?", second.messages)).cachedTokens > second.promptTokens);
 });
 
-test("a variant finds its own after others had its slots, but not if its files might have changed meanwhile", async () => {
+test("a variant finds its own after others had its memory", async () => {
   const folder = await mkdtemp(path.join(tmpdir(), "kindred-prefix-"));
   try {
     for (const name of ["clinc", "roman"]) {
       await cp(path.join(variants, name), path.join(folder, name), { recursive: true });
     }
-    await writeAdapter(path.join(folder, "adapter"), 1);
-    await writeAdapter(path.join(folder, "another"), 2);
     const loads: string[] = [];
+    const engine = { ...testEngine, kvDType: "f16", contextLength: 160 } as const;
+    const memoryBytes = await memoryFor(1, 1_100_000, { engine, variants: folder });
     await using other = await startServer({
       variants: folder,
-      engine: { ...testEngine, slotBytes: 1 },
+      engine: { ...engine, memoryBytes },
       onEvent: (event) => event.type === "variantLoaded" && loads.push(event.variant),
     });
     const client = clientOf("ann", other);
@@ -131,6 +131,27 @@ test("a variant finds its own after others had its slots, but not if its files m
     await ask("roman");
     const { promptTokens, cachedTokens } = await ask("clinc");
     assert.equal(cachedTokens, promptTokens - 1);
+    assert.deepEqual(loads, ["clinc", "roman", "clinc"]);
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+});
+
+test("a variant whose files might have changed before it was loaded again finds nothing of its own", async () => {
+  const folder = await mkdtemp(path.join(tmpdir(), "kindred-prefix-"));
+  try {
+    await writeAdapter(path.join(folder, "adapter"), 1);
+    await writeAdapter(path.join(folder, "another"), 2);
+    const loads: string[] = [];
+    const engine = { ...testEngine, kvDType: "f16", contextLength: 96 } as const;
+    const memoryBytes = await memoryFor(1, 500_000, { engine, variants: folder });
+    await using other = await startServer({
+      variants: folder,
+      engine: { ...engine, memoryBytes },
+      onEvent: (event) => event.type === "variantLoaded" && loads.push(event.variant),
+    });
+    const client = clientOf("ann", other);
+    const ask = (model: string) => say(client, model, "Tell me of the fox that had lost its tail.");
     const before = await ask("adapter");
     const another = await ask("another");
     assert.notEqual(another.answer, before.answer);
@@ -140,7 +161,7 @@ test("a variant finds its own after others had its slots, but not if its files m
     assert.equal(changed.cachedTokens, 0);
     assert.equal(changed.answer, another.answer);
     assert.equal((await ask("adapter")).cachedTokens, changed.promptTokens - 1);
-    assert.deepEqual(loads, ["clinc", "roman", "clinc", "adapter", "another", "adapter"]);
+    assert.deepEqual(loads, ["adapter", "another", "adapter"]);
   } finally {
     await rm(folder, { recursive: true });
   }
@@ -151,7 +172,7 @@ async function writeAdapter(folder: string, seed: number): Promise<void> {
   await mkdir(folder, { recursive: true });
   await writeFile(
     path.join(folder, "adapter_config.json"),
-    JSON.stringify({ peft_type: "LORA", r: 8, lora_alpha: 8, target_modules: ["q_proj", "v_proj"], bias: "none" }),
+    JSON.stringify({ peft_type: "LORA", r: 64, lora_alpha: 64, target_modules: ["q_proj", "v_proj"], bias: "none" }),
   );
   const noise = (shape: [number, number], place: number) => ({
     shape,
@@ -167,8 +188,8 @@ async function writeAdapter(folder: string, seed: number): Promise<void> {
     ].flatMap(({ name, rows }, at) => {
       const prefix = `base_model.model.model.layers.${layer}.self_attn.${name}`;
       return [
-        { name: `${prefix}.lora_A.weight`, ...noise([8, 256], 4 * layer + 2 * at) },
-        { name: `${prefix}.lora_B.weight`, ...noise([rows, 8], 4 * layer + 2 * at + 1) },
+        { name: `${prefix}.lora_A.weight`, ...noise([64, 256], 4 * layer + 2 * at) },
+        { name: `${prefix}.lora_B.weight`, ...noise([rows, 64], 4 * layer + 2 * at + 1) },
       ];
     }),
   );

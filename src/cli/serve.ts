@@ -3,7 +3,8 @@ import { type Command, InvalidArgumentError } from "commander";
 import type { ServiceEvent } from "../core/index.js";
 import { createApp, listen } from "../http/index.js";
 import { formatBytes } from "../util/index.js";
-import { type EngineFlags, engineFlags, engineOptions, sequencesFlag } from "./options.js";
+import { describeMemory } from "./memory-table.js";
+import { type EngineFlags, engineFlags, engineOptions, pinFlag, sequencesFlag } from "./options.js";
 import { openService, type Service } from "./wire.js";
 
 interface Flags extends EngineFlags {
@@ -14,6 +15,7 @@ interface Flags extends EngineFlags {
   readonly host: string;
   readonly port: number;
   readonly apiKey?: readonly string[];
+  readonly pin?: readonly string[];
 }
 
 export function register(program: Command): void {
@@ -29,7 +31,7 @@ export function register(program: Command): void {
     .option("--host <address>", "address to listen on", "127.0.0.1")
     .option("--port <number>", "port to listen on; 0 takes a free one", port, 8000)
     .option("--api-key <key...>", "keys that clients must send one of (default: none needed)");
-  sequencesFlag(engineFlags(command)).action(serve);
+  pinFlag(sequencesFlag(engineFlags(command))).action(serve);
 }
 
 async function serve(flags: Flags): Promise<void> {
@@ -37,7 +39,7 @@ async function serve(flags: Flags): Promise<void> {
     base: flags.base,
     variants: flags.variants,
     name: flags.name,
-    engine: engineOptions(flags, flags.sequences),
+    engine: { ...engineOptions(flags, flags.sequences), pinned: flags.pin ?? [] },
     onLoading: loadingLine(),
     onEvent: logEvent,
   });
@@ -55,9 +57,9 @@ async function serve(flags: Flags): Promise<void> {
 export function describe({ baseId, completer, info }: Service): string {
   const variants = completer.models().filter(({ parent }) => parent !== null);
   return [
-    `${baseId} on ${info.device}, ${info.threads} threads: ${formatBytes(info.baseBytes)} of weights, ` +
-      `${formatBytes(info.kvBytes)} for ${info.sequences} requests of ${info.contextLength} tokens`,
-    `${variants.length} variants, ${Math.min(info.variantsMax, variants.length)} of them resident at once in ${formatBytes(info.slotBytes)}; ${info.kernels}`,
+    `${baseId} on ${info.device}, ${info.threads} threads; ${info.kernels}`,
+    describeMemory(info.memory, info.contextLength),
+    `${variants.length} variants, ${info.memory.variantsMax} of them resident at once; ${info.sequences} requests at once`,
     ...info.refused.map(({ name, error }) => `Left out ${name}: ${error.message}`),
   ].join("\n");
 }
@@ -76,7 +78,9 @@ function loadingLine(): (progress: { bytesDone: number; bytesTotal: number }) =>
 
 function logEvent(event: ServiceEvent): void {
   if (event.type === "variantLoaded") {
-    console.log(`Loaded ${event.variant}: ${formatBytes(event.bytes)} in ${event.tookMs.toFixed(1)} ms`);
+    console.log(
+      `Loaded ${event.variant}: ${formatBytes(event.bytes)} in ${event.tookMs.toFixed(1)} ms, expected ${event.expectedMs.toFixed(1)}`,
+    );
   } else if (event.type === "engineRestarted") {
     console.log(`The engine died and was started again; ${event.sequences} requests continue`);
   }

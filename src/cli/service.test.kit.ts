@@ -27,6 +27,18 @@ export const testEngine = {
   contextLength: 512,
 } as const;
 
+/** Memory in which so many of the variants have room, of the size of the largest, and so many bytes of requests beside them. */
+export async function memoryFor(
+  count: number,
+  requestBytes: number,
+  options: Partial<Pick<ServiceOptions, "engine" | "variants">> = {},
+): Promise<number> {
+  const engine = { ...(options.engine ?? testEngine), memoryBytes: 1e9 };
+  await using service = await openService({ base, variants: options.variants ?? variants, engine, inline: true });
+  const { baseBytes, stepBytes, fixedBytes, variantBytes } = service.info.memory;
+  return baseBytes + stepBytes + fixedBytes + count * variantBytes + requestBytes;
+}
+
 /** The embedded family behind a real port, in an engine process of its own, with the official client in front. */
 export async function startServer(options: Partial<ServiceOptions> = {}) {
   const service = await openService({

@@ -8,7 +8,7 @@ import OpenAI from "openai";
 import { compressDelta, createCodec, restoreCheckpoint } from "../delta/index.js";
 import { openCheckpoint, openDelta } from "../formats/index.js";
 import { uniformAt } from "../util/index.js";
-import { base, questions, startServer, testEngine, variants } from "./service.test.kit.js";
+import { base, memoryFor, questions, startServer, testEngine, variants } from "./service.test.kit.js";
 
 describe("the embedded family, served", () => {
   let running: Awaited<ReturnType<typeof startServer>>;
@@ -217,17 +217,46 @@ test("loses no request and changes no text when the engine is killed again and a
   assert.ok(restarts >= kills);
 });
 
-test("serves more variants than fit its slots, one after the other", async () => {
-  await using running = await startServer({
-    engine: { ...testEngine, slotBytes: 3_000_000 },
-  });
-  assert.equal(running.service.info.variantsMax, 2);
+test("serves more variants than fit its memory, one after the other", async () => {
+  const engine = { ...testEngine, contextLength: 128, sequences: 4 };
+  const memoryBytes = await memoryFor(2, 800_000, { engine });
+  await using running = await startServer({ engine: { ...engine, memoryBytes } });
+  assert.equal(running.service.info.memory.variantsMax, 2);
   assert.match(running.service.info.kernels, /^native kernels: /);
   const names = Object.keys(questions);
   const answers = await Promise.all(names.map((model) => running.ask(model, questions[model]!)));
   assert.equal(answers[names.indexOf("roman")], "M C M L X X X V I I");
   assert.equal(answers[names.indexOf("dates")], "1987-05-03");
-  assert.ok(running.service.info.slotBytes < 3_500_000, `slots take ${running.service.info.slotBytes} bytes`);
+});
+
+test("refuses to start, or to serve a variant, with less memory than it takes, and says how much that is", async () => {
+  const engine = { ...testEngine, contextLength: 64, sequences: 1 };
+  const memoryBytes = await memoryFor(0, 400_000, { engine });
+  await using running = await startServer({ engine: { ...engine, memoryBytes } });
+  const { refused } = running.service.info;
+  assert.equal(refused.length, 7);
+  assert.equal(refused[0]!.error.code, "insufficient_memory");
+  assert.match(refused[0]!.error.message, /^Cannot serve variant banking77 within .* MB for its own parts$/);
+  assert.notEqual(await running.ask("tiny", "Once"), "");
+  const starting = startServer({ engine: { ...engine, memoryBytes: 1e7 } });
+  await assert.rejects(starting, { code: "insufficient_memory", message: /18.0 MB for the base/ });
+});
+
+test("keeps pinned variants from the start on, and loads the others by turns", async () => {
+  const engine = { ...testEngine, contextLength: 96, sequences: 2 };
+  const memoryBytes = await memoryFor(2, 800_000, { engine });
+  const loads: string[] = [];
+  await using running = await startServer({
+    engine: { ...engine, memoryBytes, pinned: ["roman"] },
+    onEvent: (event) => event.type === "variantLoaded" && loads.push(event.variant),
+  });
+  for (const model of ["clinc", "dates", "scan", "roman", "clinc", "roman"]) {
+    await running.ask(model, questions[model]!, { max_tokens: 24 });
+  }
+  assert.deepEqual(loads, ["clinc", "dates", "scan", "clinc"]);
+  const crowded = startServer({ engine: { ...engine, memoryBytes, pinned: ["roman", "clinc", "dates"] } });
+  await assert.rejects(crowded, { code: "insufficient_memory", message: /MB for pinned variants/ });
+  await assert.rejects(startServer({ engine: { ...engine, pinned: ["nobody"] } }), { code: "model_not_found" });
 });
 
 test("refuses variants of another base and serves the others", async (t) => {

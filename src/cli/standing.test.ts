@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import OpenAI from "openai";
-import { startServer, testEngine } from "./service.test.kit.js";
+import { memoryFor, startServer, testEngine } from "./service.test.kit.js";
 
 let running: Awaited<ReturnType<typeof startServer>>;
 before(async () => {
@@ -90,8 +90,10 @@ test("a request that cannot finish in its time keeps what it has said and ends w
 });
 
 test("a variant that nobody else asks for gets slots in the middle of a rush for another", async () => {
-  await using crowded = await startServer({ engine: { ...testEngine, sequences: 2, slotBytes: 1 } });
-  assert.equal(crowded.service.info.variantsMax, 1);
+  const engine = { ...testEngine, contextLength: 96, sequences: 2 };
+  const memoryBytes = await memoryFor(1, 1_000_000, { engine });
+  await using crowded = await startServer({ engine: { ...engine, memoryBytes } });
+  assert.equal(crowded.service.info.memory.variantsMax, 1);
   const order: string[] = [];
   const ask = async (model: string, content: string) => {
     const answer = await crowded.ask(model, content);

@@ -1,3 +1,5 @@
+import { formatBytes } from "../util/index.js";
+
 /** What an error says to programs beside its sentence; plain data, so that it crosses processes and JSON. */
 export type ErrorDetails = Readonly<Record<string, string | number | boolean | null>>;
 
@@ -86,6 +88,26 @@ export class Overloaded extends KindredError {
   constructor(message: string, retryAfterSeconds: number) {
     super("overloaded", 429, message, { details: { retryAfterSeconds } });
     this.retryAfterSeconds = retryAfterSeconds;
+  }
+}
+
+/** The parts of a memory budget, in bytes; what a part is called is for people. */
+export interface MemoryNeeds {
+  readonly budgetBytes: number;
+  readonly parts: Readonly<Record<string, number>>;
+}
+
+/** Something takes more memory than the whole budget has, whatever else gives way. */
+export class InsufficientMemory extends KindredError {
+  constructor(what: string, { budgetBytes, parts }: MemoryNeeds) {
+    const needed = Object.values(parts).reduce((sum, bytes) => sum + bytes, 0);
+    const list = Object.entries(parts).map(([part, bytes]) => `${formatBytes(bytes)} for ${part}`);
+    super(
+      "insufficient_memory",
+      507,
+      `Cannot ${what} within --memory ${formatBytes(budgetBytes)}: it takes ${formatBytes(needed)}, ${list.join(", ")}`,
+      { details: { budgetBytes, neededBytes: needed } },
+    );
   }
 }
 

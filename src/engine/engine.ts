@@ -1,40 +1,31 @@
-import { availableParallelism } from "node:os";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import {
   DeadlineExceeded,
   errorToData,
+  InsufficientMemory,
   ModelNotFound,
   Overloaded,
   type SequenceSpec,
   type StepPlan,
   type WantedVariant,
 } from "../core/index.js";
-import { type Checkpoint, openCheckpoint } from "../formats/index.js";
+import { openCheckpoint } from "../formats/index.js";
 import { Device, loadKernels } from "../ggml/index.js";
-import { type DecoderState, DeltaPools, KvCache, Weights } from "../model/index.js";
+import { Budget, Pace, type PaceGuess } from "../memory/index.js";
+import type { DecoderState } from "../model/index.js";
 import { type Facts, Scheduler } from "../scheduler/index.js";
-import { Residency } from "../storage/index.js";
+import { type Placement, Residency } from "../storage/index.js";
 import { assert } from "../util/index.js";
+import { assemble, type EngineParts } from "./assembly.js";
 import type { ResidentVariant } from "./batch.js";
-import { largestStep } from "./largest-step.js";
 import { Loader } from "./loader.js";
 import type { EngineInfo, EngineOptions, FromEngine } from "./messages.js";
-import { capacityOf, poolLayout } from "./pool-layout.js";
-import { Stepper } from "./stepper.js";
-import { openVariants, type RegisteredVariant } from "./variants.js";
+import { capacityOf } from "./pool-layout.js";
+import type { Stepper } from "./stepper.js";
+import type { RegisteredVariant } from "./variants.js";
 
-/** What an engine does where its starter did not choose. */
-export const defaultEngineOptions: Omit<EngineOptions, "base" | "variants"> = {
-  baseDType: "auto",
-  kvDType: "f16",
-  device: "cpu",
-  threads: availableParallelism(),
-  contextLength: 2048,
-  sequences: 16,
-  slotBytes: 1 << 30,
-  stepTokens: 512,
-  queueMax: 256,
-};
+/** Before loads were seen: some milliseconds, and a gigabyte a second. */
+const loadGuess = { fixedMs: 5, unitMs: 1e-6, units: 1e7 };
 
 /** Loads under way at once: one is done after the other, so what is wanted then is asked again before more are begun. */
 const loadsMax = 4;
@@ -66,18 +57,17 @@ export class Engine implements Disposable {
   readonly #loader: Loader | undefined;
   readonly #variants: ReadonlyMap<string, RegisteredVariant>;
   #stepTimes: StepTimes = { steps: 0, tookMs: 0, computeMs: 0 };
-  readonly #loading = new Set<string>();
   /** How often each variant was loaded. */
   readonly #loads = new Map<string, number>();
+  readonly #loadPace = new Pace(loadGuess);
+  /** When a load ended last; the next one has waited for that. */
+  #loadedMs = 0;
+  readonly #stepPace: Pace;
   readonly #facts: Facts = {
-    residency: (variant) =>
-      this.#loading.has(variant) ? "loading" : this.#residency.find(variant) ? "resident" : "absent",
+    residency: (variant) => this.#residency.state(variant),
     identity: (variant) => this.#variants.get(variant)!.digest ?? `load ${this.#loads.get(variant)}`,
-    hasRoom: (variant, pinned) =>
-      this.#residency.hasRoom(
-        this.#variants.get(variant)!.needs,
-        (other) => pinned.has(other) || this.#loading.has(other),
-      ),
+    hasRoom: (variant, spared, bytesMore) =>
+      this.#residency.hasRoom(this.#variants.get(variant)!.needs, spared, bytesMore),
   };
   #wake: (() => void) | undefined;
   #stopped = false;
@@ -91,74 +81,48 @@ export class Engine implements Disposable {
     const { kernels, summary } = await loadKernels({ device: options.device });
     const device = Device.open({ kind: options.device, threads: options.threads, kernels });
     try {
-      return await Engine.#assemble(options, emit, device, checkpoint, summary);
+      const engine = new Engine(options, await assemble(options, { device, checkpoint, kernels: summary, emit }), emit);
+      for (const name of options.pinned) await engine.#loadPinned(name);
+      return engine;
     } catch (error) {
       device[Symbol.dispose]();
       throw error;
     }
   }
 
-  static async #assemble(
-    options: EngineOptions,
-    emit: (message: FromEngine) => void,
-    device: Device,
-    checkpoint: Checkpoint,
-    kernels: string,
-  ): Promise<Engine> {
-    const { config } = checkpoint;
-    const weights = await Weights.load(device, checkpoint, {
-      dtype: options.baseDType,
-      onProgress: (progress) => emit({ type: "loading", ...progress }),
-    });
-    const { variants, refused } = await openVariants(options.variants, checkpoint);
-    const contextLength = Math.min(options.contextLength, config.contextLength);
-    const cache = new KvCache(device, config, { contextLength, regions: options.sequences, dtype: options.kvDType });
-    const layout = poolLayout(config, [...variants.values()], options.slotBytes);
-    const pools = layout && new DeltaPools(device, config, layout);
-    pools?.copyBaseVectors(weights);
-    const state = { weights, cache, pools };
-    const stepper = new Stepper(device, state);
-    const { plan, resident } = largestStep(state, options.stepTokens);
-    stepper.reserve(plan, resident);
-    const info: EngineInfo = {
-      device: device.description,
-      kernels,
-      threads: device.threads,
-      contextLength,
-      sequences: options.sequences,
-      baseBytes: weights.byteLength,
-      kvBytes: cache.byteLength,
-      slotBytes: pools?.byteLength ?? 0,
-      variantsMax: layout?.variants ?? 0,
-      refused,
-    };
-    return new Engine({ options, emit, device, state, stepper, variants, info });
-  }
-
-  private constructor(parts: {
-    options: EngineOptions;
-    emit: (message: FromEngine) => void;
-    device: Device;
-    state: DecoderState;
-    stepper: Stepper;
-    variants: ReadonlyMap<string, RegisteredVariant>;
-    info: EngineInfo;
-  }) {
-    const { options, state } = parts;
-    this.info = parts.info;
-    this.#emit = parts.emit;
+  private constructor(options: EngineOptions, parts: EngineParts, emit: (message: FromEngine) => void) {
+    const { state, info } = parts;
+    const { cache, pools } = state;
+    this.info = info;
+    this.#emit = emit;
     this.#device = parts.device;
     this.#state = state;
     this.#stepper = parts.stepper;
     this.#variants = parts.variants;
+    this.#stepPace = new Pace(stepGuess(info.memory.baseBytes));
+    const budget = new Budget(info.memory.sharedBytes);
     this.#scheduler = new Scheduler({
-      regions: options.sequences,
-      contextLength: state.cache.contextLength,
+      regions: info.sequences,
+      contextLength: cache.contextLength,
       stepTokens: options.stepTokens,
       queueMax: options.queueMax,
+      memory: {
+        budget,
+        bytesOf: (cells) => cache.bytesOf(cells),
+        msOf: (tokens) => this.#stepPace.estimateMs(tokens),
+        discard: (region, fromCell) => cache.discard(region, fromCell),
+      },
     });
-    this.#residency = new Residency(capacityOf(state.pools?.layout));
-    this.#loader = state.pools && new Loader(parts.device);
+    this.#residency = new Residency(capacityOf(pools?.layout), {
+      memory: {
+        budget,
+        bytesOf: (needs) => pools?.bytesOf(needs) ?? 0,
+        msOf: (bytes) => this.#loadPace.estimateMs(bytes),
+        discard: ({ index, slots }) => pools?.discard(index, slots),
+      },
+      pinned: new Set(options.pinned),
+    });
+    this.#loader = pools && new Loader(parts.device);
   }
 
   /** What steps took so far, of which the device computed for `computeMs`; the rest is planning, arrays, drawing tokens and messages. */
@@ -225,12 +189,15 @@ export class Engine implements Disposable {
 
   /** A step that fails takes its sequences with it and nobody else. */
   #step(plan: StepPlan): void {
-    for (const { sequence } of plan.spans) if (sequence.variant !== null) this.#residency.touch(sequence.variant);
+    const startedMs = performance.now();
     try {
       const tokens = this.#stepper.step(plan, (variant) => this.#resident(variant));
-      const started = plan.spans.flatMap(({ sequence: { id, spec, generatedTokens, cachedTokens }, samples }) =>
-        samples && generatedTokens === spec.generated.length ? [{ id, cachedTokens }] : [],
+      this.#stepPace.observe(tokensOf(plan), performance.now() - startedMs);
+      const first = plan.spans.filter(
+        ({ sequence: { spec, generatedTokens }, samples }) => samples && generatedTokens === spec.generated.length,
       );
+      for (const { sequence } of first) if (sequence.variant !== null) this.#residency.use(sequence.variant);
+      const started = first.map(({ sequence: { id, cachedTokens } }) => ({ id, cachedTokens }));
       const finished = this.#scheduler.commit(plan, tokens);
       if (tokens.length > 0) this.#emit({ type: "step", started, tokens, finished });
     } catch (error) {
@@ -246,36 +213,51 @@ export class Engine implements Disposable {
   }
 
   #resident(variant: string): ResidentVariant | undefined {
-    const placement = this.#loading.has(variant) ? undefined : this.#residency.find(variant);
+    const placement = this.#residency.state(variant) === "resident" ? this.#residency.find(variant) : undefined;
     return placement && { ...placement, vocabSize: this.#variants.get(variant)!.vocabSize };
   }
 
   /** Begins to load a variant if there is room for it now; the plan asks again as long as it is wanted. */
   #load({ variant: name, spared }: WantedVariant): void {
-    if (this.#loading.size >= loadsMax) return;
-    const variant = this.#variants.get(name)!;
-    const isPinned = (other: string) => spared.has(other) || this.#loading.has(other);
-    const placement = this.#residency.place(name, variant.needs, isPinned);
+    if (this.#residency.loadingCount >= loadsMax) return;
+    const placement = this.#residency.place(name, this.#variants.get(name)!.needs, spared);
     if (!placement) return;
+    this.#loadInto(name, placement)
+      .catch((error: unknown) => {
+        for (const id of this.#scheduler.abortVariant(name)) this.#fail(id, error);
+      })
+      .finally(() => this.#wake?.());
+  }
+
+  /** Loads a variant before there is any work. */
+  async #loadPinned(name: string): Promise<void> {
+    const placement = this.#residency.place(name, this.#variants.get(name)!.needs, new Set());
+    if (!placement)
+      throw new InsufficientMemory(`pin ${name}`, { budgetBytes: this.info.memory.budgetBytes, parts: {} });
+    await this.#loadInto(name, placement);
+  }
+
+  /** Fills a variant's slots, or gives them back. */
+  async #loadInto(name: string, placement: Placement): Promise<void> {
+    const variant = this.#variants.get(name)!;
     assert(this.#loader, "a variant is wanted, but none was registered");
-    this.#loading.add(name);
     this.#loads.set(name, (this.#loads.get(name) ?? 0) + 1);
+    const slotBytes = this.#state.pools?.bytesOf(variant.needs) ?? 0;
+    const expectedMs = this.#loadPace.estimateMs(slotBytes);
     const startedMs = performance.now();
-    this.#loader
-      .load(variant, placement, this.#state)
-      .then(
-        (bytes) => {
-          this.#emit({ type: "variantLoaded", variant: name, bytes, tookMs: performance.now() - startedMs });
-        },
-        (error: unknown) => {
-          this.#residency.drop(name);
-          for (const id of this.#scheduler.abortVariant(name)) this.#fail(id, error);
-        },
-      )
-      .finally(() => {
-        this.#loading.delete(name);
-        this.#wake?.();
-      });
+    try {
+      const bytes = await this.#loader.load(variant, placement, this.#state);
+      const endedMs = performance.now();
+      const tookMs = endedMs - startedMs;
+      this.#loadPace.observe(slotBytes, endedMs - Math.max(startedMs, this.#loadedMs));
+      this.#loadedMs = endedMs;
+      this.#residency.loaded(name);
+      const errors = { load: this.#loadPace.error, step: this.#stepPace.error };
+      this.#emit({ type: "variantLoaded", variant: name, bytes, tookMs, expectedMs, errors });
+    } catch (error) {
+      this.#residency.drop(name);
+      throw error;
+    }
   }
 
   /** Waits for something to happen, or for the next deadline. */
@@ -290,4 +272,13 @@ export class Engine implements Disposable {
     clearTimeout(timer);
     this.#wake = undefined;
   }
+}
+
+/** Before steps were seen: what the arithmetic of all weights takes one core. */
+function stepGuess(baseBytes: number): PaceGuess {
+  return { fixedMs: 1, unitMs: baseBytes * 2e-8, units: 100 };
+}
+
+function tokensOf({ spans }: StepPlan): number {
+  return spans.reduce((sum, { count }) => sum + count, 0);
 }

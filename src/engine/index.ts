@@ -1,5 +1,8 @@
-export { defaultEngineOptions, Engine, type StepTimes } from "./engine.js";
-export type { EngineInfo, EngineOptions, FromEngine, StartEngine, ToEngine } from "./messages.js";
+export { defaultEngineOptions, memoryShare } from "./defaults.js";
+export { Engine, type StepTimes } from "./engine.js";
+export type { MemoryDivision } from "./memory-division.js";
+export { type MemoryPlan, planMemory } from "./memory-plan.js";
+export type { EngineInfo, EngineOptions, FromEngine, StartEngine, ToEngine, VariantLoaded } from "./messages.js";
 export { Probe, type ProbeOptions, type Question } from "./probe.js";
 export type { Reading } from "./reading.js";
 export { sampleToken } from "./sampler.js";

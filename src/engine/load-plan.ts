@@ -1,6 +1,6 @@
 import { type DType, embeddingName, ownHeadName, parametersOf, type SlotClass } from "../core/index.js";
 import type { DeltaBlob, DeltaTensor, PlanesTensor } from "../formats/index.js";
-import type { Tensor } from "../ggml/index.js";
+import { contiguousStrides, type Tensor } from "../ggml/index.js";
 import type { DecoderState, Part } from "../model/index.js";
 import type { Placement } from "../storage/index.js";
 import { assert } from "../util/index.js";
@@ -55,8 +55,9 @@ export function planLoad(
 
 /** @param dimension along which the pool's places lie */
 function pieceOf(pool: Tensor, place: number, content: LoadPiece["content"], dimension: 1 | 2 = 2): LoadPiece {
-  const byteLength = pool.byteLength / pool.extents[dimension];
-  return { content, pool, offset: place * byteLength, byteLength };
+  // Places may have gaps between them.
+  const byteLength = contiguousStrides(pool.dtype, pool.extents)[dimension];
+  return { content, pool, offset: place * pool.strides[dimension], byteLength };
 }
 
 /** A norm or bias: the variant's own values, or those of the base. */

@@ -46,7 +46,7 @@ async function homeOf(checkpoint: Checkpoint, variants: readonly RegisteredVaria
   const pools = new DeltaPools(device, config, { ...layout, variants: variants.length });
   const cache = new KvCache(device, config, { contextLength: 16, regions: 1 });
   const residency = new Residency(capacityOf({ ...layout, variants: variants.length }));
-  const places = variants.map(({ needs }, index) => residency.place(`${index}`, needs, () => true)!);
+  const places = variants.map(({ needs }, index) => residency.place(`${index}`, needs, new Set())!);
   const tensors = parametersOf({ ...config, tiedEmbeddings: !layout.ownHeads }).flatMap(({ name, kind }) => {
     if (kind === "vector") return [pools.vector(name)];
     const parts = [...layout.classes.keys()].flatMap((id) => pools.part(name, id) ?? []);

@@ -6,7 +6,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { defaultEngineOptions, Engine } from "./engine.js";
+import { defaultEngineOptions } from "./defaults.js";
+import { Engine } from "./engine.js";
 import type { FromEngine } from "./messages.js";
 import { spec } from "./workbench.test.kit.js";
 

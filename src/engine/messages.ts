@@ -1,6 +1,7 @@
 import type { ErrorData, FinishedSequence, SampledToken, SequenceSpec, StartedSequence } from "../core/index.js";
 import type { DeviceKind } from "../ggml/index.js";
 import type { BaseDType, KvDType } from "../model/index.js";
+import type { MemoryDivision } from "./memory-division.js";
 
 /** Everything an engine is started with; frozen then. Plain data, for it crosses to another process. */
 export interface EngineOptions {
@@ -16,8 +17,10 @@ export interface EngineOptions {
   readonly contextLength: number;
   /** Sequences that run at once. */
   readonly sequences: number;
-  /** Device memory for variants' planes; as many are resident at once as fit. */
-  readonly slotBytes: number;
+  /** Memory for weights, steps, cells and slots together; null for {@link memoryShare} of what the device has free. */
+  readonly memoryBytes: number | null;
+  /** Variants that are resident from the start and stay so. */
+  readonly pinned: readonly string[];
   /** Tokens of one step over all sequences. */
   readonly stepTokens: number;
   /** Sequences that may wait beyond those running. */
@@ -32,11 +35,7 @@ export interface EngineInfo {
   readonly threads: number;
   readonly contextLength: number;
   readonly sequences: number;
-  readonly baseBytes: number;
-  readonly kvBytes: number;
-  readonly slotBytes: number;
-  /** Variants that can be resident at once. */
-  readonly variantsMax: number;
+  readonly memory: MemoryDivision;
   /** Variants that were left out, with the reason. */
   readonly refused: readonly { readonly name: string; readonly error: ErrorData }[];
 }
@@ -51,10 +50,22 @@ export type ToEngine =
   | { readonly type: "submit"; readonly spec: SequenceSpec }
   | { readonly type: "abort"; readonly id: string };
 
+/** A variant has been loaded. */
+export interface VariantLoaded {
+  readonly type: "variantLoaded";
+  readonly variant: string;
+  readonly bytes: number;
+  readonly tookMs: number;
+  /** What it was expected to take, by which the memory of variants is given away. */
+  readonly expectedMs: number;
+  /** How far what is expected of loads, and of steps, was off of late, as a part of what they took. */
+  readonly errors: { readonly load: number; readonly step: number };
+}
+
 export type FromEngine =
   | { readonly type: "loading"; readonly bytesDone: number; readonly bytesTotal: number }
   | { readonly type: "ready"; readonly info: EngineInfo }
-  | { readonly type: "variantLoaded"; readonly variant: string; readonly bytes: number; readonly tookMs: number }
+  | VariantLoaded
   | {
       readonly type: "step";
       readonly started: readonly StartedSequence[];

@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { embeddingName, ownHeadName, type SlotClass, slotClassId } from "../core/index.js";
 import { Device } from "../ggml/index.js";
-import { DeltaPools } from "../model/index.js";
-import { capacityOf, poolLayout } from "./pool-layout.js";
+import { DeltaPools, poolSizes, poolSpecs, variantBytes } from "../model/index.js";
+import { capacityOf, pagedPoolLayout, poolLayout } from "./pool-layout.js";
 import { smallConfig } from "./random-model.test.kit.js";
 
 const config = smallConfig();
@@ -37,18 +37,28 @@ test("a class has pools only where some variant has such a part, and a slot for 
   assert.equal(layout.variants, 3);
 });
 
-test("pools take the memory of their parts and no zeros for others", () => {
-  using device = Device.open({ kind: "cpu", threads: 1 });
-  const bytes = (...variants: readonly ReturnType<typeof variant>[]) => {
-    using pools = new DeltaPools(device, config, layoutOf(variants));
-    return pools.byteLength;
-  };
-  const vectors = bytes(variant());
-  const [small, large] = [bytes(variant([first, q])) - vectors, bytes(variant([first, q, up])) - vectors];
-  assert.equal(small, 32 * 18);
-  assert.equal(large, (32 + 64) * 18);
-  assert.equal(bytes(variant([first, q, up], [second, q])) - vectors, large + small);
-  assert.equal(bytes(variant([lora, up])) - vectors, 2 * (8 * 32 + 64 * 8));
+test("a variant takes the memory of its parts in whole pages, and no zeros for others", () => {
+  const sizesOf = (page: number, ...variants: readonly ReturnType<typeof variant>[]) =>
+    poolSizes(poolSpecs(config, layoutOf(variants)), page);
+  const bytes = (own: ReturnType<typeof variant>) => [...sizesOf(32, own).slotBytes.values()];
+  assert.deepEqual(bytes(variant([first, q])), [32 * 18]);
+  assert.deepEqual(bytes(variant([first, q, up])), [(32 + 64) * 18]);
+  assert.deepEqual(bytes(variant([lora, up])), [2 * (8 * 32 + 64 * 8)]);
+  const sizes = sizesOf(4096, variant([first, q, up], [second, q]));
+  assert.deepEqual([...sizes.slotBytes.values()], [4096, 4096]);
+  assert.equal(variantBytes(sizes, ["q1_0.1"]), 2 * 4096, "with its vectors");
+  assert.equal(sizes.fixedBytes, 4096, "the base's vectors");
+  const embedded = sizesOf(64, variant([first, embeddingName]));
+  assert.equal(embedded.slotBytes.get("q1_0.1"), 96 * 18);
+  assert.equal(sizesOf(100, variant([first, embeddingName])).slotBytes.get("q1_0.1"), 1800);
+});
+
+test("where slots share memory there are as many places as could have all of it", () => {
+  const many = Array.from({ length: 50 }, () => variant([first, q]));
+  const layout = pagedPoolLayout(config, many, { budgetBytes: 100_000, page: 4096 })!;
+  assert.deepEqual([layout.variants, layout.classes.get("q1_0.1")!.slots], [12, 12]);
+  assert.equal(pagedPoolLayout(config, many, { budgetBytes: 1e9, page: 4096 })!.variants, 50);
+  assert.equal(pagedPoolLayout(config, many, { budgetBytes: 0, page: 4096 })!.variants, 1);
 });
 
 test("embedding and head that a variant untied have pools of their own, as many as there are such variants", () => {
@@ -71,7 +81,8 @@ test("short memory is divided in the proportion of use, and no class goes withou
     ...Array.from({ length: 8 }, () => variant([first, q])),
     ...Array.from({ length: 2 }, () => variant([lora, q])),
   ];
-  const all = 8 * 32 * 18 + 2 * 2 * (8 * 32 + 32 * 8);
+  const { rowBytes } = poolSizes(poolSpecs(config, layoutOf(many)), 1);
+  const all = 8 * 32 * 18 + 2 * 2 * (8 * 32 + 32 * 8) + 10 * rowBytes;
   assert.deepEqual(slots(layoutOf(many, all)), { "q1_0.1": 8, f16x8: 2 });
   assert.deepEqual(slots(layoutOf(many, all / 2)), { "q1_0.1": 4, f16x8: 1 });
   assert.deepEqual(slots(layoutOf(many, 0)), { "q1_0.1": 1, f16x8: 1 });

@@ -142,9 +142,10 @@ export class Probe implements AsyncDisposable {
   }
 
   async #load(variant: RegisteredVariant): Promise<void> {
-    const placement = this.#residency.place(variant.name, variant.needs, () => true);
+    const placement = this.#residency.place(variant.name, variant.needs, new Set());
     assert(placement, `the pools were made for all variants, and ${variant.name} does not fit`);
     await loadVariant(variant, placement, this.#state);
+    this.#residency.loaded(variant.name);
   }
 
   #variant(name: string): RegisteredVariant {

@@ -70,6 +70,11 @@ export class Stepper implements Disposable {
     this.#graphOf(this.#layout(plan, resident)).graph.allocate(this.#memory);
   }
 
+  /** Bytes of what steps need while they are computed, as far as they have grown. */
+  get byteLength(): number {
+    return this.#memory.byteLength + this.#logits.byteLength;
+  }
+
   /**
    * One pass over the plan's spans, after its copies, and a token for each that reaches its sequence's end. Sequences are not changed: the
    * scheduler's `commit` does that. Spans that are scored are for {@link logits}.

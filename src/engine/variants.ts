@@ -1,5 +1,6 @@
 import {
   embeddingName,
+  errorFromData,
   errorToData,
   KindredError,
   type ModelConfig,
@@ -52,16 +53,21 @@ export class OnlyExact extends KindredError {
   }
 }
 
-/** Opens every variant against the base. One that does not fit is refused and the others go on. */
+/**
+ * Opens every variant against the base. One that does not fit is refused and the others go on.
+ *
+ * @param options.isChecked only headers are read; see `openVariant`
+ */
 export async function openVariants(
   sources: EngineOptions["variants"],
   base: Checkpoint,
+  options: { isChecked?: boolean } = {},
 ): Promise<{ variants: Map<string, RegisteredVariant>; refused: EngineInfo["refused"] }> {
   const variants = new Map<string, RegisteredVariant>();
   const refused: { name: string; error: ReturnType<typeof errorToData> }[] = [];
   for (const { name, path } of sources) {
     try {
-      variants.set(name, await registerVariant(name, path, base));
+      variants.set(name, await registerVariant(name, path, base, options));
     } catch (error) {
       refused.push({ name, error: errorToData(error) });
     }
@@ -69,13 +75,31 @@ export async function openVariants(
   return { variants, refused };
 }
 
+/** @throws {KindredError} what keeps a variant that is to be pinned from being served */
+export function checkPins(
+  pinned: readonly string[],
+  { variants, refused }: Awaited<ReturnType<typeof openVariants>>,
+): void {
+  for (const name of pinned) {
+    if (variants.has(name)) continue;
+    const own = refused.find((other) => other.name === name);
+    if (own) throw errorFromData(own.error);
+    throw new KindredError("model_not_found", 404, `Cannot pin ${name}: no variant has that name`);
+  }
+}
+
 /**
  * Opens one variant against the base.
  *
  * @throws {KindredError} if it is damaged, was made against another base, has another blueprint, or has only exact layers
  */
-export async function registerVariant(name: string, path: string, base: Checkpoint): Promise<RegisteredVariant> {
-  const source = await openVariant(path, base);
+export async function registerVariant(
+  name: string,
+  path: string,
+  base: Checkpoint,
+  options: { isChecked?: boolean } = {},
+): Promise<RegisteredVariant> {
+  const source = await openVariant(path, base, options);
   try {
     checkBlueprint(name, source.config, base.config);
     if ([...source.tensors.values()].some(({ kind }) => kind === "exact")) throw new OnlyExact(name);

@@ -3,6 +3,7 @@ import { NativeError } from "../core/index.js";
 import { assert } from "../util/index.js";
 import type { Kernels } from "./kernels.js";
 import { captureLog, type DeviceKind, type Library, openLibrary } from "./library.js";
+import { pageBytes } from "./pages.js";
 import { bindCpu, type CpuFunctions, type Pointer, pointersAt } from "./signatures.js";
 
 /** ggml_backend_dev_type */
@@ -92,6 +93,19 @@ export class Device implements Disposable {
   /** The buffer type of ordinary tensors. */
   get defaultBufferType(): Pointer {
     return this.library.base.deviceBufferType(this.device);
+  }
+
+  /** What its memory is had in where it is had page by page as it is written; 1 where all of it is taken at once. */
+  get page(): number {
+    return this.kind === "cpu" ? pageBytes() : 1;
+  }
+
+  /** Bytes that it has free, or on the host that this process may still have. */
+  get freeBytes(): number {
+    if (this.kind === "cpu") return process.availableMemory();
+    const [free, total] = [new BigUint64Array(1), new BigUint64Array(1)];
+    this.library.base.deviceMemory(this.device, free, total);
+    return Number(free[0]);
   }
 
   /**

@@ -25,6 +25,11 @@ export class GraphMemory implements Disposable {
     return base.graphAllocatorReserve(this.#allocator, graph) && base.graphAllocatorAlloc(this.#allocator, graph);
   }
 
+  /** Bytes that it has grown to. */
+  get byteLength(): number {
+    return this.#device.library.base.graphAllocatorBytes(this.#allocator, 0);
+  }
+
   [Symbol.dispose](): void {
     if (this.#disposed) return;
     this.#disposed = true;

@@ -1,5 +1,5 @@
 export { Activations } from "./activations.js";
-export { Arena, type TensorSpec } from "./arena.js";
+export { Arena, type ArenaOptions, type TensorSpec } from "./arena.js";
 export { BaseMatrix, multiplyInterleaved } from "./base-matrix.js";
 export { type BindInput, computeOnce, runOnce } from "./compute-once.js";
 export { Device } from "./device.js";
@@ -9,7 +9,9 @@ export { GraphMemory } from "./graph-memory.js";
 export { type HostRange, openHostRange } from "./host-range.js";
 export { type KernelOptions, type Kernels, type LoadedKernels, loadKernels } from "./kernels.js";
 export { type DeviceKind, isInstalled } from "./library.js";
+export { stackEntryBytes } from "./paged-layout.js";
+export { pageBytes } from "./pages.js";
 export { addPoolProduct, addProduct, type PoolProduct } from "./pool-product.js";
 export { fromFloat32, toFloat32 } from "./quantize.js";
 export { attendByRow, attendsByRow, type RowAttention } from "./row-attention.js";
-export { type ShapeLike, Tensor } from "./tensor.js";
+export { contiguousStrides, extentsOf, type ShapeLike, Tensor } from "./tensor.js";

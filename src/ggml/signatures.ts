@@ -7,6 +7,9 @@ export type Pointer = bigint;
 
 const P = "void*";
 
+/** How koffi is told of an address. */
+export const voidPointer = P;
+
 const initParams = koffi.struct("ggml_init_params", { mem_size: "size_t", mem_buffer: P, no_alloc: "bool" });
 const threadpoolParams = koffi.struct("ggml_threadpool_params", {
   cpumask: koffi.array("bool", 512),
@@ -128,6 +131,12 @@ export interface BaseFunctions {
   ): Pointer;
 
   allocContext(context: Pointer, bufferType: Pointer): Pointer | null;
+  /** A buffer over memory of the host that somebody else owns. */
+  bufferFromPointer(address: Pointer, bytes: number): Pointer | null;
+  /** Puts a tensor that has no memory yet at an address in a buffer. */
+  placeTensor(buffer: Pointer, tensor: Pointer, address: Pointer): number;
+  /** Gives a view the memory of what it is a view of. */
+  placeView(tensor: Pointer): number;
   bufferFree(buffer: Pointer): void;
   bufferSize(buffer: Pointer): number;
   bufferAddress(buffer: Pointer): Pointer;
@@ -140,12 +149,15 @@ export interface BaseFunctions {
   graphAllocatorNew(bufferType: Pointer): Pointer | null;
   graphAllocatorFree(allocator: Pointer): void;
   graphAllocatorReserve(allocator: Pointer, graph: Pointer): boolean;
+  graphAllocatorBytes(allocator: Pointer, buffer: number): number;
   graphAllocatorAlloc(allocator: Pointer, graph: Pointer): boolean;
   compute(backend: Pointer, graph: Pointer): number;
   backendFree(backend: Pointer): void;
   deviceName(device: Pointer): string;
   deviceDescription(device: Pointer): string;
   deviceType(device: Pointer): number;
+  /** Writes the bytes that it has free and in all. */
+  deviceMemory(device: Pointer, free: BigUint64Array, total: BigUint64Array): void;
   deviceRegistry(device: Pointer): Pointer;
   deviceInit(device: Pointer, params: null): Pointer | null;
   deviceBufferType(device: Pointer): Pointer;
@@ -269,6 +281,9 @@ export function bindBase(lib: LibraryHandle): BaseFunctions {
     customInplace: f("ggml_custom_inplace", P, [P, P, koffi.pointer("uint64_t"), "int", P, "int", P]),
 
     allocContext: f("ggml_backend_alloc_ctx_tensors_from_buft", P, [P, P]),
+    bufferFromPointer: f("ggml_backend_cpu_buffer_from_ptr", P, [P, "size_t"]),
+    placeTensor: f("ggml_backend_tensor_alloc", "int", [P, P, P]),
+    placeView: f("ggml_backend_view_init", "int", [P]),
     bufferFree: f("ggml_backend_buffer_free", "void", [P]),
     bufferAddress: f("ggml_backend_buffer_get_base", P, [P]),
     bufferSize: f("ggml_backend_buffer_get_size", "size_t", [P]),
@@ -281,12 +296,14 @@ export function bindBase(lib: LibraryHandle): BaseFunctions {
     graphAllocatorNew: f("ggml_gallocr_new", P, [P]),
     graphAllocatorFree: f("ggml_gallocr_free", "void", [P]),
     graphAllocatorReserve: f("ggml_gallocr_reserve", "bool", [P, P]),
+    graphAllocatorBytes: f("ggml_gallocr_get_buffer_size", "size_t", [P, "int"]),
     graphAllocatorAlloc: f("ggml_gallocr_alloc_graph", "bool", [P, P]),
     compute: f("ggml_backend_graph_compute", "int", [P, P]),
     backendFree: f("ggml_backend_free", "void", [P]),
     deviceName: f("ggml_backend_dev_name", "str", [P]),
     deviceDescription: f("ggml_backend_dev_description", "str", [P]),
     deviceType: f("ggml_backend_dev_type", "int", [P]),
+    deviceMemory: f("ggml_backend_dev_memory", "void", [P, koffi.pointer("size_t"), koffi.pointer("size_t")]),
     deviceRegistry: f("ggml_backend_dev_backend_reg", P, [P]),
     deviceInit: f("ggml_backend_dev_init", P, [P, P]),
     deviceBufferType: f("ggml_backend_dev_buffer_type", P, [P]),

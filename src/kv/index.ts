@@ -1,1 +1,2 @@
-export { type Occupant, type Place, RegionPool } from "./region-pool.js";
+export type { Occupant } from "./prefix-match.js";
+export { type CellMemory, type Newcomer, type Place, RegionPool } from "./region-pool.js";

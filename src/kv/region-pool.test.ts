@@ -6,6 +6,8 @@ import { test } from "node:test";
 import fc from "fast-check";
 import { RegionPool } from "./region-pool.js";
 
+const nobody: ReadonlySet<string> = new Set();
+
 interface Text {
   readonly tokens: number[];
   computedTokens: number;
@@ -18,7 +20,7 @@ function text(letters: string): Text {
 /** Takes a region for a text and computes all of it. */
 function put(pool: RegionPool, letters: string, scope = "ann"): string {
   const own = text(letters);
-  const place = pool.take(own, scope);
+  const place = pool.take({ occupant: own, scope, cells: letters.length }, nobody);
   if (place === undefined) return "none";
   own.computedTokens = letters.length;
   const { region, cachedTokens, copiedFrom } = place;
@@ -88,7 +90,7 @@ test("what a running sequence has computed is copied, what it is about to comput
   put(pool, story);
   assert.equal(put(pool, `${story}fox`), `1 '${story}' of 0`);
   const late = text(`${story}hen that laid golden eggs`);
-  pool.take(late, "ben");
+  pool.take({ occupant: late, scope: "ben", cells: 40 }, nobody);
   assert.equal(put(pool, `${story}hen!`, "ben"), "3");
   pool.release(3);
   late.computedTokens = 20;
@@ -98,7 +100,7 @@ test("what a running sequence has computed is copied, what it is about to comput
 test("what a sequence computes elsewhere after it left is not remembered here", () => {
   const pool = new RegionPool(1);
   const own = text("abcdef");
-  pool.take(own, "ann");
+  pool.take({ occupant: own, scope: "ann", cells: 6 }, nobody);
   own.computedTokens = 3;
   pool.release(0);
   own.computedTokens = 0;
@@ -144,7 +146,7 @@ test("whatever is taken and released, no region is given twice, none is lost, an
           pool.release(region);
           taken.delete(region);
         }
-        const place = pool.take(own, scope);
+        const place = pool.take({ occupant: own, scope, cells: letters.length }, nobody);
         assert.equal(place === undefined, taken.size === regions);
         if (place === undefined) continue;
         assert.ok(!taken.has(place.region) && place.cachedTokens < letters.length);

@@ -78,15 +78,19 @@ test("pools begin as zero weights, and the base's vectors as its own", async () 
   const part = pools.part(down, "q1_0.1");
   assert.ok(part?.kind === "plane");
   const pool = part.plane;
-  const bytes = new Uint8Array(pool.byteLength);
-  pool.read(bytes);
-  assert.ok(toFloat32("q1_0", bytes, pool.elements).every((value) => value === 0));
+  for (let slot = 0; slot < 3; slot++) {
+    const bytes = new Uint8Array(pool.strides[1] * 64);
+    pool.read(bytes, slot * pool.strides[2]);
+    assert.ok(toFloat32("q1_0", bytes, 128 * 64).every((value) => value === 0));
+  }
 
-  const [own, rows] = [new Float32Array(64), new Float32Array(5 * 64)];
+  const [own, row] = [new Float32Array(64), new Float32Array(64)];
   weights.get("model.norm.weight").read(own);
-  pools.vector("model.norm.weight").read(rows);
-  assert.deepEqual(rows.subarray(0, 64), own);
-  assert.ok(rows.subarray(64).every((value) => value === 0));
+  const vector = pools.vector("model.norm.weight");
+  for (let index = 0; index < 5; index++) {
+    vector.read(row, index * vector.strides[1]);
+    assert.deepEqual(row, index === 0 ? own : new Float32Array(64));
+  }
 });
 
 test("a cache has cells for every region and layer, all zero at first", () => {

@@ -5,9 +5,18 @@ import {
   parametersOf,
   type SlotClass,
   type SlotMatrix,
-  slotMatrices,
 } from "../core/index.js";
-import { Arena, type Device, type Tensor, type TensorSpec } from "../ggml/index.js";
+import { Arena, type Device, type Tensor } from "../ggml/index.js";
+import {
+  extraName,
+  type PoolSizes,
+  type PoolSpec,
+  poolName,
+  poolSizes,
+  poolSpecs,
+  variantBytes,
+  vectorStack,
+} from "./pool-specs.js";
 import type { Weights } from "./weights.js";
 
 /** The pools of one class: in which matrices it has one, and for how many variants. */
@@ -56,39 +65,50 @@ export type Part =
  * Over a base that is its own output head, classes that are `untied` have pools for both matrices; in the others the embedding's serve
  * as the head's.
  *
+ * Where memory is had in pages, a variant has its own: the slots that it has of a class lie side by side there, and so do its vectors.
+ *
  * Where a variant lacks a part that its class has in a matrix, the slot holds zeros, which every block type decodes to zero weights.
  */
 export class DeltaPools implements Disposable {
   readonly layout: PoolLayout;
+  /** Of all slots and rows, whether or not they have memory. */
   readonly byteLength: number;
+  /** Memory that is taken whatever is in the slots. */
+  readonly fixedBytes: number;
   readonly isHost: boolean;
   readonly #arena: Arena;
+  readonly #specs: readonly PoolSpec[];
+  readonly #sizes: PoolSizes;
   readonly #tiedEmbeddings: boolean;
 
   constructor(device: Device, config: ModelConfig, layout: PoolLayout) {
     this.layout = layout;
     this.#tiedEmbeddings = config.tiedEmbeddings;
-    const specs: TensorSpec[] = [];
-    for (const parameter of parametersOf({ ...config, tiedEmbeddings: !layout.ownHeads })) {
-      const { name, kind, shape } = parameter;
-      if (kind === "vector") {
-        specs.push({ name, dtype: "f32", shape: [shape[0]!, 1 + layout.variants] });
-        continue;
-      }
-      for (const [id, { slotClass, slots, matrices }] of layout.classes) {
-        if (!matrices.has(name)) continue;
-        for (const { role, dtype, rows, cols } of slotMatrices(slotClass, parameter, config)) {
-          specs.push({ name: poolName(name, id, role), dtype, shape: [cols, rows, slots] });
-        }
-      }
-      if (kind !== "linear" && layout.extraRows > 0) {
-        specs.push({ name: extraName(name), dtype: "f32", shape: [shape[1]!, layout.extraRows, layout.variants] });
-      }
-    }
-    this.#arena = new Arena(device, specs);
-    this.#arena.clear();
+    this.#specs = poolSpecs(config, layout);
+    this.#arena = new Arena(device, this.#specs, { paged: true });
+    if (!this.#arena.isPaged) this.#arena.clear();
     this.byteLength = this.#arena.byteLength;
     this.isHost = this.#arena.isHost;
+    this.#sizes = poolSizes(this.#specs, device.page);
+    this.fixedBytes = this.#arena.isPaged ? this.#sizes.fixedBytes : this.byteLength;
+  }
+
+  /** Memory that a variant with slots of these classes takes beyond what is taken anyway. */
+  bytesOf(classIds: Iterable<string>): number {
+    return this.#arena.isPaged ? variantBytes(this.#sizes, classIds) : 0;
+  }
+
+  /** Gives the memory of a variant's slots and rows back; they are zeros then, or what they were. */
+  discard(index: number, slots: ReadonlyMap<string, number>): void {
+    for (const [classId, slot] of slots) this.#arena.discardEntry(classId, slot);
+    this.#arena.discardEntry(vectorStack, 1 + index);
+    for (const { name, classId, stack, shape } of this.#specs) {
+      if (stack !== undefined) continue;
+      const entry = classId === undefined ? index : slots.get(classId);
+      if (entry === undefined) continue;
+      const entryBytes = this.#arena.get(name).strides[shape.length - 1]!;
+      this.#arena.discard(name, entry * entryBytes, (entry + 1) * entryBytes);
+    }
   }
 
   /** What there is of a class in a matrix, or undefined when no registered variant has such a part there. */
@@ -121,7 +141,7 @@ export class DeltaPools implements Disposable {
       if (parameter.kind !== "vector") continue;
       const values = new Float32Array(parameter.shape[0]!);
       weights.get(parameter.name).read(values);
-      this.vector(parameter.name).write(values, 0);
+      this.vector(parameter.name).write(values);
     }
   }
 
@@ -129,6 +149,3 @@ export class DeltaPools implements Disposable {
     this.#arena[Symbol.dispose]();
   }
 }
-
-const poolName = (name: string, classId: string, role: SlotMatrix["role"]) => `${name}#${classId}#${role}`;
-const extraName = (name: string) => `${name}#extra`;

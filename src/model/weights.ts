@@ -1,4 +1,12 @@
-import { type DType, dtypes, elementCount, type ModelConfig, type Parameter, parametersOf } from "../core/index.js";
+import {
+  type DType,
+  dtypes,
+  elementCount,
+  type ModelConfig,
+  type Parameter,
+  parametersOf,
+  tensorBytes,
+} from "../core/index.js";
 import { type Checkpoint, readTensor } from "../formats/index.js";
 import { Arena, BaseMatrix, type Device, fromFloat32, type Tensor, toFloat32 } from "../ggml/index.js";
 import { assert } from "../util/index.js";
@@ -136,6 +144,16 @@ function stored(checkpoint: Checkpoint, parameter: Parameter) {
 
 /** Below this many parameters, eight bits cost more accuracy than their speed is worth (README, "Precision of the base"). */
 const smallModelParameters = 1e9;
+
+/** Bytes that a checkpoint's parameters will take on a device. */
+export function weightBytes(checkpoint: Checkpoint, dtype: BaseDType): number {
+  const parameters = parametersOf(checkpoint.config);
+  const modelParameters = parameters.reduce((sum, { shape }) => sum + elementCount(shape), 0);
+  return parameters.reduce((sum, p) => {
+    const held = storageDType(p, { storedAs: stored(checkpoint, p).dtype, asked: dtype, modelParameters });
+    return sum + tensorBytes(held, p.shape);
+  }, 0);
+}
 
 /** Which dtype a parameter gets on the device. Rows that do not fill the asked type's blocks stay in 16 bits. */
 export function storageDType(

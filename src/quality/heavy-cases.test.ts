@@ -177,7 +177,7 @@ test("variants of another base are refused with the base that they are of, and t
     assert.equal(error.code, "base_mismatch");
     assert.match(error.message, /made against base "base-untied" \(sha256 \w+\), the loaded base is "base-tied"/);
   }
-  assert.equal(engine.info.variantsMax, deltas.size - refused.length);
+  assert.equal(engine.info.memory.variantsMax, deltas.size - refused.length);
 });
 
 test("calibrated and distilled, they are served likewise", async () => {

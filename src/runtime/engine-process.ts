@@ -41,7 +41,8 @@ export class EngineProcess implements EnginePort {
   }
 
   private constructor(options: EngineOptions, child: ChildProcess, info: EngineInfo) {
-    this.#options = options;
+    // One that is started again divides the memory that the first one found.
+    this.#options = { ...options, memoryBytes: info.memory.budgetBytes };
     this.info = info;
     this.#child = child;
     this.#attach(child);

@@ -4,8 +4,8 @@ export interface Facts {
   residency(variant: string): "resident" | "loading" | "absent";
   /** Names the very bytes of a resident variant: what was computed with others is of no use to it. */
   identity(variant: string): string;
-  /** Whether slots for a variant could be had while these others stay. */
-  hasRoom(variant: string, pinned: ReadonlySet<string>): boolean;
+  /** Whether slots for a variant could be had while these others stay, with so many bytes more than there are now. */
+  hasRoom(variant: string, spared: ReadonlySet<string>, bytesMore: number): boolean;
 }
 
 /** Where the variant of a group or sequence is; the base is always there. */

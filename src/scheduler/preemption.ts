@@ -3,60 +3,70 @@ import type { Fairness } from "./fairness.js";
 import type { WaitingGroup } from "./waiting-line.js";
 
 /**
- * Who gives its region to the first of a waiting group, if anybody: one that is less urgent, or, when the group starves, one no more
- * urgent whose client, or else whose variant, has had more. Of several the least urgent, then the one that has had most, then the last
- * that was let in.
+ * Who gives its region, and the memory behind it, to the first of a waiting group: those who are less urgent, or, when the group starves,
+ * no more urgent and of a client, or else of a variant, that has had more. As few as will do, the least urgent first, then those that have had most,
+ * then the last that were let in; undefined when they are too few: then nobody gives way.
  *
  * @param running in the order in which they were let in
+ * @param isEnough whether there is a place when these have left
  */
-export function regionVictim(
+export function regionVictims(
   group: WaitingGroup,
   running: readonly Sequence[],
   fairness: Fairness,
-): Sequence | undefined {
-  let victim: Sequence | undefined;
-  for (const sequence of running) {
-    if (sequence.keepsRegion || !(isOutranked(sequence, group) || isAheadOf(sequence, group, fairness))) continue;
-    if (victim === undefined || compareVictims(sequence, victim, fairness) >= 0) victim = sequence;
-  }
-  return victim;
+  isEnough: (leaving: readonly Sequence[]) => boolean,
+): Sequence[] | undefined {
+  const movable = running
+    .filter((one) => !one.keepsRegion && (isOutranked(one, group) || isAheadOf(one, group, fairness)))
+    .reverse()
+    .sort((a, b) => compareVictims(b, a, fairness));
+  return fewest(
+    movable.map((one) => [one]),
+    isEnough,
+  );
 }
 
 /**
- * Who gives way so that the variant of a starving group finds slots: all sequences of as few other variants as it takes. Empty when
- * slots would be found anyway; undefined when there is no way: then nobody gives way.
+ * Who gives way so that the variant of a starving group finds slots: all sequences of as few other variants, and as few of the base, as
+ * it takes. Empty when slots would be found anyway; undefined when there is no way: then nobody gives way.
  *
- * @param hasRoom whether the group's variant finds slots while these variants stay
+ * @param isEnough whether the group's variant finds slots when these have left
  */
 export function slotVictims(
   group: WaitingGroup,
   running: readonly Sequence[],
   fairness: Fairness,
-  hasRoom: (pinned: ReadonlySet<string>) => boolean,
+  isEnough: (leaving: readonly Sequence[]) => boolean,
 ): Sequence[] | undefined {
-  const byVariant = new Map<string, Sequence[]>();
+  if (isEnough([])) return [];
+  const together = new Map<string, Sequence[]>();
   for (const sequence of running) {
-    if (sequence.variant === null) continue;
-    byVariant.set(sequence.variant, [...(byVariant.get(sequence.variant) ?? []), sequence]);
+    const key = sequence.variant === null ? `base ${sequence.id}` : `variant ${sequence.variant}`;
+    together.set(key, [...(together.get(key) ?? []), sequence]);
   }
-  const pinned = new Set(byVariant.keys());
-  const victims: string[] = [];
-  const movable = [...byVariant]
-    .filter(([, own]) => own.every((one) => !one.keepsRegion && one.standing.priority >= group.priority))
-    .sort(([, a], [, b]) => compareVictims(b[0]!, a[0]!, fairness));
-  for (const [variant] of movable) {
-    if (hasRoom(pinned)) break;
-    pinned.delete(variant);
-    victims.push(variant);
+  const movable = [...together.values()]
+    .filter((own) => own.every((one) => !one.keepsRegion && one.standing.priority >= group.priority))
+    .sort((a, b) => compareVictims(b[0]!, a[0]!, fairness));
+  return fewest(movable, isEnough);
+}
+
+/** As few of these, who leave together, as are enough, the first ones first; undefined when all are not. */
+function fewest(
+  order: readonly (readonly Sequence[])[],
+  isEnough: (leaving: readonly Sequence[]) => boolean,
+): Sequence[] | undefined {
+  let leaving: (readonly Sequence[])[] = [];
+  for (const own of order) {
+    if (isEnough(leaving.flat())) break;
+    leaving.push(own);
   }
-  if (!hasRoom(pinned)) return undefined;
-  // One that came first in the order may have no slot of the classes that are short.
-  const needed = victims.filter((variant) => {
-    if (!hasRoom(new Set([...pinned, variant]))) return true;
-    pinned.add(variant);
-    return false;
-  });
-  return needed.flatMap((variant) => byVariant.get(variant)!);
+  if (!isEnough(leaving.flat())) return undefined;
+  // One that came first in the order may have nothing of what is short.
+  for (const own of [...leaving]) {
+    const fewer = leaving.filter((other) => other !== own);
+    if (isEnough(fewer.flat())) leaving = fewer;
+  }
+  return leaving.flat();
 }
 
 function isOutranked({ standing }: Sequence, group: WaitingGroup): boolean {

@@ -56,6 +56,16 @@ export class PretendEngine {
     this.#cells = Array.from({ length: limits.regions }, () => []);
   }
 
+  /** Cells of each region that have been written to and not been discarded since. */
+  get cellCounts(): readonly number[] {
+    return this.#cells.map(({ length }) => length);
+  }
+
+  /** Forgets the cells of a region from this one on. */
+  discard(region: number, fromCell: number): void {
+    this.#cells[region]!.splice(fromCell);
+  }
+
   accept(spec: SequenceSpec, step: number): void {
     const empty = { sequence: undefined, region: null, computed: 0, promptSeen: 0, promptRead: 0, preemptions: 0 };
     this.alive.set(spec.id, { ...empty, drawn: [], spec, waitsSince: step });

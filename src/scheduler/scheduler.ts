@@ -9,11 +9,11 @@ import {
   type StepPlan,
   type WantedVariant,
 } from "../core/index.js";
-import { RegionPool } from "../kv/index.js";
+import { type CellMemory, RegionPool } from "../kv/index.js";
 import { assert } from "../util/index.js";
 import { type Facts, residencyOf } from "./facts.js";
 import { type Demand, Fairness } from "./fairness.js";
-import { regionVictim, slotVictims } from "./preemption.js";
+import { regionVictims, slotVictims } from "./preemption.js";
 import { defaultRules, type Rules } from "./rules.js";
 import { whoIsTurnedOut } from "./turning-out.js";
 import { type WaitingGroup, WaitingLine } from "./waiting-line.js";
@@ -30,6 +30,8 @@ export interface SchedulerLimits {
   readonly queueMax: number;
   /** Default: {@link defaultRules}. */
   readonly rules?: Rules;
+  /** What cells take. Its budget must hold a whole region beside any variant. Default: there is memory for all. */
+  readonly memory?: CellMemory;
 }
 
 /**
@@ -55,7 +57,7 @@ export class Scheduler {
   constructor(limits: SchedulerLimits) {
     this.#limits = limits;
     this.#rules = limits.rules ?? defaultRules;
-    this.#regions = new RegionPool(limits.regions);
+    this.#regions = new RegionPool(limits.regions, limits.memory);
     this.#line = new WaitingLine(this.#rules);
   }
 
@@ -139,6 +141,7 @@ export class Scheduler {
 
   /** Lets in whom it can and divides the next step among those who run. */
   plan(facts: Facts): StepPlan {
+    this.#regions.settle();
     const wanted = this.#admit(facts);
     const spans: Span[] = [];
     let budget = this.#limits.stepTokens;
@@ -153,10 +156,12 @@ export class Scheduler {
       spans.push({ sequence, count, samples: count === sequence.pendingTokens });
       budget -= count;
     }
-    if (spans.length === 0) return { spans, wanted };
     const copies = this.#copies;
     this.#copies = [];
-    return { copies, spans, wanted };
+    if (spans.length > 0) return { copies, spans, wanted };
+    // Whoever they were for has given way.
+    this.#regions.cancelCopies(copies.map(({ to }) => to));
+    return { spans, wanted };
   }
 
   /** Forgets what finished sequences have left in the cache, after a step of which nobody knows how far it came. */
@@ -186,15 +191,18 @@ export class Scheduler {
     return finished;
   }
 
-  /** Lets in one after the other, as long as there is a region for the next. */
+  /** Lets in one after the other, as long as there is a place for the next. */
   #admit(facts: Facts): WantedVariant[] {
     for (;;) {
       const order = this.#line.inOrder(this.#fairness);
       const { next, absent } = this.#next(order, facts);
-      if (next === undefined || !this.#findRegion(next)) {
+      if (next === undefined || !this.#findPlace(next)) {
         const first = order.find((group) => residencyOf(group, facts) !== "loading");
         if (first) this.#line.hold(first);
-        return wantedVariants(order, this.runningVariants, facts);
+        // The memory that one waits for who could run is not taken by variants of those behind.
+        const lacksMemory = next !== undefined && this.#regions.free > 0;
+        const groups = lacksMemory ? order.indexOf(next) : order.length;
+        return wantedVariants(order, this.runningVariants, facts, groups);
       }
       // Who goes before more urgent ones does so by right, and is not to be preempted by them the next moment.
       const goesByRight =
@@ -215,18 +223,41 @@ export class Scheduler {
       if (residency === "loading") continue;
       absent.push(group);
       if (!group.isStarved) continue;
-      const hasRoom = (pinned: ReadonlySet<string>) => facts.hasRoom(group.variant!, pinned);
-      for (const victim of slotVictims(group, this.#running, this.#fairness, hasRoom) ?? []) this.#preempt(victim);
+      const isEnough = (leaving: readonly Sequence[]) => {
+        const { spared, bytes } = this.#without(leaving);
+        return facts.hasRoom(group.variant!, spared, bytes);
+      };
+      for (const victim of slotVictims(group, this.#running, this.#fairness, isEnough) ?? []) this.#preempt(victim);
       break; // nobody goes past it
     }
     return { next: undefined, absent };
   }
 
-  #findRegion(group: WaitingGroup): boolean {
-    if (this.#regions.free > 0) return true;
-    const victim = regionVictim(group, this.#running, this.#fairness);
-    if (victim) this.#preempt(victim);
-    return victim !== undefined;
+  /** Whether there is a region, with memory, for the first of a group, perhaps as others have given way for it. */
+  #findPlace(group: WaitingGroup): boolean {
+    const first = group.sequences[0]!;
+    const isEnough = (leaving: readonly Sequence[]) => {
+      if (this.#regions.free + leaving.length === 0) return false;
+      const { spared, bytes } = this.#without(leaving);
+      if (first.variant !== null) spared.add(first.variant);
+      return this.#regions.hasRoom(this.#cellsOf(first), spared, bytes);
+    };
+    if (isEnough([])) return true;
+    const victims = regionVictims(group, this.#running, this.#fairness, isEnough);
+    for (const victim of victims ?? []) this.#preempt(victim);
+    return victims !== undefined;
+  }
+
+  /** The variants that others still run on when these have left, and the bytes that these leave. */
+  #without(leaving: readonly Sequence[]): { spared: Set<string>; bytes: number } {
+    const staying = leaving.length === 0 ? this.#running : this.#running.filter((one) => !leaving.includes(one));
+    const spared = new Set(staying.flatMap(({ variant }) => variant ?? []));
+    return { spared, bytes: leaving.reduce((sum, { region }) => sum + this.#regions.bytesIfLeft(region!), 0) };
+  }
+
+  /** Cells that it may come to need: for all tokens that it may have but the last, which is not computed. */
+  #cellsOf({ spec: { prompt, maxTokens } }: Sequence): number {
+    return Math.min(prompt.length + maxTokens, this.#limits.contextLength) - 1;
   }
 
   #start(
@@ -249,8 +280,13 @@ export class Scheduler {
     const { variant, standing } = sequence;
     // What one client has sent must not show in how soon another is answered.
     const scope = [standing.client, variant, variant === null ? null : facts.identity(variant)];
-    const place = this.#regions.take(sequence, JSON.stringify(scope));
-    assert(place !== undefined, "a region was found");
+    const newcomer = { occupant: sequence, scope: JSON.stringify(scope), cells: this.#cellsOf(sequence) };
+    const { spared } = this.#without([]);
+    if (variant !== null) spared.add(variant);
+    // Variants that somebody waits for go last.
+    const awaited = new Set([...spared, ...[...this.#line.groups].flatMap((group) => group.variant ?? [])]);
+    const place = this.#regions.take(newcomer, awaited) ?? this.#regions.take(newcomer, spared);
+    assert(place !== undefined, "a place was found");
     const { region, cachedTokens, copiedFrom } = place;
     if (copiedFrom !== null) this.#copies.push({ sequence, from: copiedFrom, to: region, cells: cachedTokens });
     sequence.region = region;

@@ -3,6 +3,7 @@
 
 import assert from "node:assert/strict";
 import { defaultSampling, Overloaded, type SequenceSpec, type StepPlan } from "../core/index.js";
+import { Budget } from "../memory/index.js";
 import { Dice } from "./dice.test.kit.js";
 import { PretendEngine } from "./pretend-engine.test.kit.js";
 import { PretendSlots } from "./pretend-slots.test.kit.js";
@@ -22,6 +23,8 @@ export interface SimulationOptions {
   readonly rules?: Partial<Rules>;
   readonly clients?: number;
   readonly slots?: number;
+  /** Bytes that cells and variants share, beyond the least that they must have. Random where they are left out. */
+  readonly spareBytes?: number;
 }
 
 export interface SimulationReport {
@@ -44,6 +47,10 @@ export interface SimulationReport {
   readonly waitMost: number;
   /** Regions that could not be taken again after everything had ended. */
   readonly regionsLeaked: number;
+  /** Bytes that were still committed after everything had ended, been forgotten and dropped. */
+  readonly bytesLeaked: number;
+  /** Steps in which somebody who had all else waited for memory. */
+  readonly memoryWaits: number;
   /** Weighted tokens that each client had while requests came: a token read counts once however often it was computed, and not if it never was. */
   readonly service: readonly number[];
   /** Mean time of a plan and of a commit. */
@@ -90,6 +97,9 @@ class World {
   readonly #scheduler: Scheduler;
   readonly #slots: PretendSlots;
   readonly #engine: PretendEngine;
+  readonly #budget: Budget;
+  readonly #bytesOf: (cells: number) => number;
+  #memoryWaits = 0;
   readonly #service: number[];
   readonly #count = { submitted: 0, refused: 0, turnedOut: 0, aborted: 0, expired: 0, failed: 0, finished: 0 };
   /** The last few requests with their answers. */
@@ -116,8 +126,29 @@ class World {
       rules,
     };
     this.#service = new Array<number>(options.clients ?? dice.between(1, 4)).fill(0);
-    this.#scheduler = new Scheduler(this.#limits);
-    this.#slots = new PretendSlots(dice, options.slots ?? dice.between(1, 4));
+    const [pageCells, cellBytes] = [dice.between(1, 8), dice.between(1, 3)];
+    this.#bytesOf = (cells) => Math.ceil(cells / pageCells) * pageCells * cellBytes;
+    const variantBytes = new Map(variantNames.map((name) => [name, dice.between(1, 60)]));
+    const { regions, contextLength } = this.#limits;
+    const [least, most] = [
+      this.#bytesOf(contextLength) + Math.max(...variantBytes.values()),
+      this.#bytesOf(contextLength) * regions + [...variantBytes.values()].reduce((a, b) => a + b),
+    ];
+    const spare = options.spareBytes ?? (dice.chance(0.3) ? most : dice.between(0, most >> 2));
+    this.#budget = new Budget(least + spare);
+    this.#scheduler = new Scheduler({
+      ...this.#limits,
+      memory: {
+        budget: this.#budget,
+        bytesOf: this.#bytesOf,
+        msOf: (tokens) => tokens * dice.between(0, 20),
+        discard: (region, fromCell) => this.#engine.discard(region, fromCell),
+      },
+    });
+    this.#slots = new PretendSlots(dice, options.slots ?? dice.between(1, 4), {
+      budget: this.#budget,
+      bytesOf: (variant) => variantBytes.get(variant)!,
+    });
     this.#engine = new PretendEngine(this.#limits, rules.preemptionsMax, (variant) => this.#slots.identity(variant));
   }
 
@@ -150,7 +181,13 @@ class World {
   report(): SimulationReport {
     assert.equal(this.#engine.alive.size, 0, `sequences were lost: ${[...this.#engine.alive.keys()]}`);
     const { regions } = this.#limits;
-    for (let i = 0; i < regions; i++) this.#scheduler.add(this.#spec(`probe ${i}`, { variant: null, prompt: 1 }));
+    this.#scheduler.plan(this.#slots); // what was copied last is settled
+    this.#scheduler.forgetPrefixes();
+    while (this.#slots.pass().length > 0);
+    this.#slots.clear();
+    const bytesLeaked = this.#budget.bytesCommitted;
+    for (let i = 0; i < regions; i++)
+      this.#scheduler.add(this.#spec(`probe ${i}`, { variant: null, prompt: 1, maxTokens: 1 }));
     this.#scheduler.plan(this.#slots);
     return {
       limits: this.#limits,
@@ -161,6 +198,8 @@ class World {
       copies: this.#engine.copies,
       waitMost: this.#engine.waitMost,
       regionsLeaked: regions - this.#scheduler.runningCount,
+      bytesLeaked,
+      memoryWaits: this.#memoryWaits,
       service: this.#service,
       planMicroseconds: (1000 * this.#plannedMs) / this.steps,
     };
@@ -245,7 +284,7 @@ class World {
     this.#end(id, "aborted");
   }
 
-  #checkPlan({ spans, wanted }: StepPlan): void {
+  #checkPlan({ copies = [], spans, wanted }: StepPlan): void {
     const { runningCount, waitingCount } = this.#scheduler;
     assert.equal(runningCount + waitingCount, this.#engine.alive.size, "a sequence is lost or twice here");
     assert.ok(runningCount <= this.#limits.regions);
@@ -253,8 +292,13 @@ class World {
     if (runningCount > 0) assert.ok(spans.length > 0, "sequences run and nothing is planned");
     const variants = [...this.#engine.alive.values()].map(({ spec }) => spec.variant);
     const isThere = (variant: string | null) => variant === null || this.#slots.residency(variant) === "resident";
-    if (waitingCount > 0 && variants.every(isThere)) {
-      assert.equal(runningCount, this.#limits.regions, "a region is free and everybody could use it");
+    if (waitingCount > 0 && runningCount < this.#limits.regions && variants.every(isThere)) {
+      assert.ok(runningCount > 0 || this.#slots.isLoading, "nobody runs and everybody could");
+      const [largest, all] = [this.#bytesOf(this.#limits.contextLength), this.#budget.bytesTotal];
+      const needed = largest * (runningCount + 1) + this.#slots.bytes;
+      // What is about to be copied is not given to others in the same plan.
+      assert.ok(needed > all || copies.length > 0, "a region is free, and memory, and everybody could use it");
+      this.#memoryWaits += 1;
     }
     for (const { sequence } of spans) {
       assert.ok(isThere(sequence.variant), `${sequence.variant} is not resident`);
@@ -275,7 +319,16 @@ class World {
     const finished = this.#scheduler.commit(plan, sampled);
     this.#plannedMs += performance.now() - startedMs;
     this.#engine.checkEnds(sampled, finished);
+    this.#checkMemory();
     for (const { id } of finished) this.#end(id, "finished");
+  }
+
+  /** Memory that was written to is committed, and no more is committed than there is. */
+  #checkMemory(): void {
+    const { bytesCommitted, bytesTotal } = this.#budget;
+    const inCells = this.#engine.cellCounts.reduce((sum, cells) => sum + this.#bytesOf(cells), 0);
+    assert.ok(inCells + this.#slots.bytes <= bytesCommitted, `${inCells} bytes of cells, ${bytesCommitted} committed`);
+    assert.ok(bytesCommitted <= bytesTotal, `${bytesCommitted} bytes are committed of ${bytesTotal}`);
   }
 
   #end(id: string, how: "turnedOut" | "aborted" | "expired" | "failed" | "finished"): void {

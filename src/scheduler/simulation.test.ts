@@ -19,6 +19,10 @@ test("no schedule leaks a region", () => {
   for (const { seed, run } of runs) assert.equal(run.regionsLeaked, 0, `seed ${seed}`);
 });
 
+test("no schedule leaks a byte", () => {
+  for (const { seed, run } of runs) assert.equal(run.bytesLeaked, 0, `seed ${seed}`);
+});
+
 test("nobody waits longer than if all the places of the line and of the cache went before him, one by one", () => {
   const longestLoad = 15;
   for (const { seed, run } of runs) {
@@ -39,6 +43,7 @@ test("the simulations meet what they are about", () => {
     preemptions: 400,
     cachedTokens: 10_000,
     copies: 100,
+    memoryWaits: 300,
   };
   for (const [what, count] of Object.entries(least)) {
     const seen = runs.reduce((sum, { run }) => sum + run[what as keyof typeof least], 0);
@@ -60,8 +65,21 @@ test("clients whose requests are up to 27 times as long as those of others get n
   }
 });
 
-function saturated(growth: number, slots: number): { seed: number; run: SimulationReport }[] {
-  const limits = { queueMax: 32, regions: 8, stepTokens: 64, contextLength: 256 };
+test("clients that share memory for a few requests and a variant get the same of it", () => {
+  const all = ({ service }: SimulationReport) => service.reduce((a, b) => a + b);
+  const ample = saturated(3, 6, { contextLength: 96 });
+  for (const [index, { seed, run }] of saturated(3, 6, { contextLength: 96, spareBytes: 50 }).entries()) {
+    assert.ok(all(run) < 0.6 * all(ample[index]!.run), `seed ${seed}: ${all(run)} as if there were enough for all`);
+    assert.ok(jainIndex(run.service) >= 0.99, `seed ${seed}: ${run.service}`);
+  }
+});
+
+function saturated(
+  growth: number,
+  slots: number,
+  { contextLength = 256, spareBytes = Number.POSITIVE_INFINITY } = {},
+): { seed: number; run: SimulationReport }[] {
+  const limits = { queueMax: 32, regions: 8, stepTokens: 64, contextLength };
   const options = { steps: 500, traffic: "saturated", clients: 4, growth, slots, limits, rules: defaultRules } as const;
-  return [1, 2].map((seed) => ({ seed, run: simulate(seed, options) }));
+  return [1, 2].map((seed) => ({ seed, run: simulate(seed, { ...options, spareBytes }) }));
 }

@@ -11,17 +11,19 @@ const wantedMax = 4;
  *
  * @param order the waiting line
  * @param running the variants of running sequences
+ * @param groups of how many groups, from the first, something may be wanted
  */
 export function wantedVariants(
   order: readonly WaitingGroup[],
   running: ReadonlySet<string>,
   facts: Facts,
+  groups = order.length,
 ): WantedVariant[] {
   const wanted: WantedVariant[] = [];
   const before = new Set(running);
   const inUse = new Set(running);
   for (const { variant } of order) if (variant !== null) inUse.add(variant);
-  for (const group of order) {
+  for (const group of order.slice(0, groups)) {
     const { variant } = group;
     if (variant === null || before.has(variant)) continue;
     if (residencyOf(group, facts) === "absent")

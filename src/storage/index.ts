@@ -1,1 +1,1 @@
-export { type Placement, Residency, type ResidencyCapacity, type SlotNeeds } from "./residency.js";
+export { type Placement, Residency, type ResidencyCapacity, type SlotMemory, type SlotNeeds } from "./residency.js";

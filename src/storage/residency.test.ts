@@ -1,17 +1,25 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { Residency } from "./residency.js";
+import { Budget } from "../memory/index.js";
+import { type Placement, Residency, type SlotNeeds } from "./residency.js";
 
-const none = () => false;
+const none: ReadonlySet<string> = new Set();
 const needs = (...classIds: string[]) => new Set(classIds);
-const residency = (slots: Readonly<Record<string, number>>, variants: number) =>
-  new Residency({ slots: new Map(Object.entries(slots)), variants });
+const residency = (slots: Readonly<Record<string, number>>, variants: number, options = {}) =>
+  new Residency({ slots: new Map(Object.entries(slots)), variants }, options);
+
+/** Places a variant and says that it is there. */
+function load(placed: Residency, name: string, wanted: ReadonlySet<string>, spared = none): Placement | undefined {
+  const placement = placed.place(name, wanted, spared);
+  if (placement) placed.loaded(name);
+  return placement && { index: placement.index, slots: placement.slots };
+}
 
 test("a variant gets a place of its own and a slot of each of its classes", () => {
   const placed = residency({ first: 2, second: 1, factors: 1 }, 3);
-  assert.deepEqual(placed.place("clinc", needs("first"), none), { index: 0, slots: new Map([["first", 0]]) });
-  assert.deepEqual(placed.place("dates", needs("first", "second", "factors"), none), {
+  assert.deepEqual(load(placed, "clinc", needs("first")), { index: 0, slots: new Map([["first", 0]]) });
+  assert.deepEqual(load(placed, "dates", needs("first", "second", "factors")), {
     index: 1,
     slots: new Map([
       ["first", 1],
@@ -26,64 +34,61 @@ test("a variant gets a place of its own and a slot of each of its classes", () =
 
 test("the variant used longest ago makes room, and only it", () => {
   const placed = residency({ first: 3 }, 3);
-  for (const name of ["a", "b", "c"]) placed.place(name, needs("first"), none);
-  placed.touch("a");
-  placed.place("d", needs("first"), none);
+  for (const name of ["a", "b", "c"]) load(placed, name, needs("first"));
+  placed.use("a");
+  load(placed, "d", needs("first"));
   assert.deepEqual(placed.names, ["c", "a", "d"]);
 });
 
 test("two classes that are short take two victims", () => {
   const placed = residency({ first: 1, second: 1 }, 3);
-  placed.place("a", needs("first"), none);
-  placed.place("b", needs("second"), none);
-  placed.place("c", needs("first", "second"), none);
+  load(placed, "a", needs("first"));
+  load(placed, "b", needs("second"));
+  load(placed, "c", needs("first", "second"));
   assert.deepEqual(placed.names, ["c"]);
 });
 
 test("a victim that has no slot of the wanted class does not go", () => {
   const placed = residency({ signs: 2, trits: 1 }, 4);
-  placed.place("ternary", needs("trits"), none);
-  placed.place("sign 1", needs("signs"), none);
-  placed.place("sign 2", needs("signs"), none);
-  placed.place("sign 3", needs("signs"), none);
+  load(placed, "ternary", needs("trits"));
+  load(placed, "sign 1", needs("signs"));
+  load(placed, "sign 2", needs("signs"));
+  load(placed, "sign 3", needs("signs"));
   assert.deepEqual(placed.names, ["ternary", "sign 2", "sign 3"]);
 });
 
 test("places run out as slots do", () => {
   const placed = residency({ first: 8 }, 2);
-  for (const name of ["a", "b", "c"]) placed.place(name, needs("first"), none);
+  for (const name of ["a", "b", "c"]) load(placed, name, needs("first"));
   assert.deepEqual(placed.names, ["b", "c"]);
   assert.equal(placed.find("c")?.index, 0);
 });
 
 test("a pinned variant stays; when the others leave too little, nothing is dropped", () => {
   const placed = residency({ first: 2, second: 1 }, 2);
-  placed.place("a", needs("first", "second"), none);
-  placed.place("b", needs("first"), none);
-  assert.equal(
-    placed.place("c", needs("first", "second"), (name) => name === "a"),
-    undefined,
-  );
+  load(placed, "a", needs("first", "second"));
+  load(placed, "b", needs("first"));
+  assert.equal(load(placed, "c", needs("first", "second"), new Set(["a"])), undefined);
   assert.deepEqual(placed.names, ["a", "b"]);
-  assert.ok(placed.place("c", needs("first"), (name) => name === "a"));
+  assert.ok(load(placed, "c", needs("first"), new Set(["a"])));
   assert.deepEqual(placed.names, ["a", "c"]);
 });
 
 test("what a variant needs and the device never has is refused without a drop", () => {
   const placed = residency({ first: 2 }, 2);
-  placed.place("a", needs("first"), none);
-  assert.equal(placed.place("ternary", needs("trits"), none), undefined);
-  assert.equal(placed.place("both", needs("first", "trits"), none), undefined);
+  load(placed, "a", needs("first"));
+  assert.equal(load(placed, "ternary", needs("trits")), undefined);
+  assert.equal(load(placed, "both", needs("first", "trits")), undefined);
   assert.deepEqual(placed.names, ["a"]);
 });
 
 test("placing twice and dropping what is not there are mistakes", () => {
   const placed = residency({ first: 2 }, 2);
-  placed.place("a", needs("first"), none);
+  load(placed, "a", needs("first"));
   assert.throws(() => placed.place("a", needs("first"), none), /a is placed already/);
   placed.drop("a");
   assert.throws(() => placed.drop("a"), /a is dropped but was not placed/);
-  placed.touch("a");
+  placed.use("a");
   assert.deepEqual(placed.names, []);
 });
 
@@ -93,7 +98,7 @@ test("whatever is placed, used and dropped, slots and indexes are each somebody'
   const classIds = Object.keys(slots) as (keyof typeof slots)[];
   const move = fc.record({
     name: fc.constantFrom(...names),
-    verb: fc.constantFrom("place", "place", "touch", "drop"),
+    verb: fc.constantFrom("place", "place", "use", "drop"),
     wanted: fc.subarray(classIds),
     pinned: fc.subarray(names),
   });
@@ -104,10 +109,10 @@ test("whatever is placed, used and dropped, slots and indexes are each somebody'
       for (const { name, verb, wanted, pinned } of moves) {
         const before = placed.names;
         if (verb === "place" && !placed.find(name)) {
-          const isPinned = (other: string) => pinned.includes(other);
+          const isPinned = new Set(pinned);
           const hasRoom = placed.hasRoom(needs(...wanted), isPinned);
           assert.deepEqual(placed.names, before);
-          const placement = placed.place(name, needs(...wanted), isPinned);
+          const placement = load(placed, name, needs(...wanted), isPinned);
           assert.equal(placement !== undefined, hasRoom);
           assert.ok(
             before.every((other) => !pinned.includes(other) || placed.find(other)),
@@ -115,7 +120,7 @@ test("whatever is placed, used and dropped, slots and indexes are each somebody'
           );
           if (placement) assert.deepEqual([...placement.slots.keys()], wanted);
           else assert.deepEqual(placed.names, before);
-        } else if (verb === "touch") placed.touch(name);
+        } else if (verb === "use") placed.use(name);
         else if (verb === "drop" && placed.find(name)) placed.drop(name);
 
         const all = placed.names.map((other) => placed.find(other)!);
@@ -140,4 +145,61 @@ test("whatever is placed, used and dropped, slots and indexes are each somebody'
       }
     }),
   );
+});
+
+/** A byte for each letter of the classes' names, and a millisecond to load one. */
+function byteResidency(bytes: number, pinned: readonly string[] = []) {
+  const budget = new Budget(bytes);
+  const discarded: number[] = [];
+  const memory = {
+    budget,
+    bytesOf: (own: SlotNeeds) => [...own].join("").length,
+    msOf: (own: number) => own,
+    discard: ({ index }: Placement) => discarded.push(index),
+  };
+  const slots = { a: 9, bb: 9, cccc: 9 };
+  return { placed: residency(slots, 9, { memory, pinned: new Set(pinned) }), budget, discarded };
+}
+
+test("variants take the bytes of their slots, and those used least of late give theirs to one that is short", () => {
+  const { placed, budget, discarded } = byteResidency(8);
+  load(placed, "often", needs("bb"));
+  load(placed, "once", needs("bb"));
+  load(placed, "late", needs("bb"));
+  for (let i = 0; i < 3; i++) placed.use("often");
+  placed.use("late");
+  load(placed, "new", needs("cccc"));
+  assert.deepEqual(placed.names, ["often", "late", "new"]);
+  assert.deepEqual([budget.bytesCommitted, discarded], [8, [1]]);
+  assert.equal(load(placed, "huge", needs("a", "bb", "cccc"), new Set(["often"])), undefined);
+  assert.deepEqual(placed.names, ["often", "late", "new"]);
+  for (const name of placed.names) placed.drop(name);
+  assert.equal(budget.bytesCommitted, 0);
+});
+
+test("whoever else is short of memory gets that of variants which nobody needs, but of no pinned one and none on its way", () => {
+  const { placed, budget } = byteResidency(8, ["pinned"]);
+  load(placed, "pinned", needs("bb"));
+  load(placed, "idle", needs("bb"));
+  assert.ok(placed.place("coming", needs("bb"), none));
+  assert.deepEqual(
+    ["pinned", "coming", "nobody"].map((name) => placed.state(name)),
+    ["resident", "loading", "absent"],
+  );
+  assert.equal(budget.makeRoom(5, none), false);
+  assert.equal(budget.makeRoom(3, new Set(["idle"])), false);
+  assert.ok(budget.makeRoom(3, none));
+  assert.deepEqual(placed.names, ["pinned", "coming"]);
+  placed.loaded("coming");
+  assert.ok(budget.makeRoom(5, none));
+  assert.deepEqual(placed.names, ["pinned"]);
+});
+
+test("there is room exactly when it is found, also in bytes that are yet to come", () => {
+  const { placed, budget } = byteResidency(8);
+  budget.commit(6);
+  assert.equal(placed.hasRoom(needs("cccc"), none), false);
+  assert.ok(placed.hasRoom(needs("cccc"), none, 2));
+  budget.release(2);
+  assert.ok(load(placed, "x", needs("cccc")));
 });

@@ -1,3 +1,4 @@
+import { Budget, coldest, type Heat, type Holding, heatAt, heated } from "../memory/index.js";
 import { assert } from "../util/index.js";
 
 /** The classes of slots, by id, of which a variant needs one each. */
@@ -11,6 +12,17 @@ export interface ResidencyCapacity {
   readonly variants: number;
 }
 
+/** The memory behind the slots. */
+export interface SlotMemory {
+  readonly budget: Budget;
+  /** Bytes that a variant of these needs takes. */
+  bytesOf(needs: SlotNeeds): number;
+  /** What it takes to load so many bytes again. */
+  msOf(bytes: number): number;
+  /** Gives back the memory of a variant's slots. */
+  discard(placement: Placement): void;
+}
+
 /** Where a variant lies. */
 export interface Placement {
   /** Its number among resident variants: its row in pools that every variant has one of. */
@@ -19,21 +31,40 @@ export interface Placement {
   readonly slots: ReadonlyMap<string, number>;
 }
 
+interface Resident extends Placement {
+  readonly bytes: number;
+  heat: Heat;
+  isLoading: boolean;
+}
+
+/** Slots that cost nothing, for those who have memory for all of them. */
+const ampleMemory = (): SlotMemory => ({ budget: new Budget(0), bytesOf: () => 0, msOf: () => 0, discard: () => {} });
+
 /**
  * Which variant is where on the device; bookkeeping only, nothing is read or written here. Room for a new one is made by dropping
- * those used longest ago, and never one that is pinned.
+ * those of which least is lost a byte, and never one that is pinned, that is being loaded, or that somebody runs on.
  */
 export class Residency {
+  readonly #memory: SlotMemory;
+  readonly #pinned: ReadonlySet<string>;
   readonly #freeSlots: Map<string, number[]>;
   readonly #freeIndexes: number[];
   /** Least recently used first. */
-  readonly #placed = new Map<string, Placement>();
+  readonly #placed = new Map<string, Resident>();
+  /** Uses of any variant: the turns of heat. */
+  #uses = 0;
 
-  constructor(capacity: ResidencyCapacity) {
+  constructor(
+    capacity: ResidencyCapacity,
+    options: { readonly memory?: SlotMemory; readonly pinned?: ReadonlySet<string> } = {},
+  ) {
+    this.#memory = options.memory ?? ampleMemory();
+    this.#pinned = options.pinned ?? new Set();
     this.#freeSlots = new Map(
       [...capacity.slots].map(([classId, count]) => [classId, Array.from({ length: count }, (_, i) => i)]),
     );
     this.#freeIndexes = Array.from({ length: capacity.variants }, (_, i) => i);
+    this.#memory.budget.join({ holdings: (spared) => this.#holdings(spared) });
   }
 
   get names(): readonly string[] {
@@ -44,50 +75,103 @@ export class Residency {
     return this.#placed.get(variant);
   }
 
-  /** Counts as a use: the variant moves away from eviction. */
-  touch(variant: string): void {
-    const placement = this.#placed.get(variant);
-    if (!placement) return;
+  /** Whether a variant's parts lie in slots, or are on their way into slots that are theirs. */
+  state(variant: string): "resident" | "loading" | "absent" {
+    const resident = this.#placed.get(variant);
+    return resident === undefined ? "absent" : resident.isLoading ? "loading" : "resident";
+  }
+
+  /** Variants that are on their way. */
+  get loadingCount(): number {
+    let count = 0;
+    for (const { isLoading } of this.#placed.values()) if (isLoading) count += 1;
+    return count;
+  }
+
+  /** Counts a use: the variant moves away from eviction. */
+  use(variant: string): void {
+    const resident = this.#placed.get(variant);
+    if (!resident) return;
+    this.#uses += 1;
+    resident.heat = heated(resident.heat, this.#uses);
     this.#placed.delete(variant);
-    this.#placed.set(variant, placement);
+    this.#placed.set(variant, resident);
   }
 
-  /** Finds places, dropping others if need be; undefined, and nothing dropped, when pinned ones leave too little. */
-  place(variant: string, needs: SlotNeeds, isPinned: (variant: string) => boolean): Placement | undefined {
+  /**
+   * Finds places for a variant that is to be loaded, dropping others if need be; undefined, and nothing dropped, when those that stay leave too
+   * little. It stays until it is {@link loaded}.
+   *
+   * @param spared variants that must stay
+   */
+  place(variant: string, needs: SlotNeeds, spared: ReadonlySet<string>): Placement | undefined {
     assert(!this.#placed.has(variant), `${variant} is placed already`);
-    const victims = this.#victims(needs, isPinned);
-    if (victims === undefined) return undefined;
+    const { budget, bytesOf } = this.#memory;
+    const victims = this.#victims(needs, spared);
+    const bytes = bytesOf(needs);
+    if (victims === undefined || !budget.hasRoom(bytes, spared)) return undefined;
     for (const victim of victims) this.drop(victim);
+    assert(budget.makeRoom(bytes, spared), "there was room for it");
+    budget.commit(bytes);
     const slots = new Map([...needs].map((classId) => [classId, this.#freeSlots.get(classId)!.shift()!]));
-    const placement = { index: this.#freeIndexes.shift()!, slots };
-    this.#placed.set(variant, placement);
-    return placement;
+    // Who loads it wants it, which is as good as a use.
+    const heat = heated(coldest, this.#uses);
+    const resident = { index: this.#freeIndexes.shift()!, slots, bytes, heat, isLoading: true };
+    this.#placed.set(variant, resident);
+    return resident;
   }
 
-  /** Whether `place` would find places. */
-  hasRoom(needs: SlotNeeds, isPinned: (variant: string) => boolean): boolean {
-    return this.#victims(needs, isPinned) !== undefined;
+  /** What was placed is there now. */
+  loaded(variant: string): void {
+    const resident = this.#placed.get(variant);
+    assert(resident?.isLoading, `${variant} was not being loaded`);
+    resident.isLoading = false;
+  }
+
+  /** Whether `place` would find places, with so many bytes more than there are now. */
+  hasRoom(needs: SlotNeeds, spared: ReadonlySet<string>, bytesMore = 0): boolean {
+    const { budget, bytesOf } = this.#memory;
+    return this.#victims(needs, spared) !== undefined && budget.hasRoom(bytesOf(needs) - bytesMore, spared);
   }
 
   drop(variant: string): void {
-    const placement = this.#placed.get(variant);
-    assert(placement, `${variant} is dropped but was not placed`);
+    const resident = this.#placed.get(variant);
+    assert(resident, `${variant} is dropped but was not placed`);
     this.#placed.delete(variant);
-    this.#freeIndexes.push(placement.index);
-    for (const [classId, slot] of placement.slots) this.#freeSlots.get(classId)!.push(slot);
+    this.#freeIndexes.push(resident.index);
+    for (const [classId, slot] of resident.slots) this.#freeSlots.get(classId)!.push(slot);
+    this.#memory.budget.release(resident.bytes);
+    this.#memory.discard(resident);
   }
 
-  /** Whom to drop: those used longest ago, as few of them as will do. */
-  #victims(needs: SlotNeeds, isPinned: (variant: string) => boolean): string[] | undefined {
+  *#holdings(spared: ReadonlySet<string>): Iterable<Holding> {
+    for (const [name, { bytes, heat }] of this.#movable(spared)) {
+      const worth = () => (heatAt(heat, this.#uses) * this.#memory.msOf(bytes)) / 1000;
+      yield { bytes, worth, release: () => this.drop(name) };
+    }
+  }
+
+  *#movable(spared: ReadonlySet<string>): Iterable<[string, Resident]> {
+    for (const [name, resident] of this.#placed) {
+      if (!resident.isLoading && !spared.has(name) && !this.#pinned.has(name)) yield [name, resident];
+    }
+  }
+
+  /** Whom to drop so that there are slots: the coldest, of equals those used longest ago, as few of them as will do. */
+  #victims(needs: SlotNeeds, spared: ReadonlySet<string>): string[] | undefined {
+    if (this.#fits(needs, [])) return [];
+    const byHeat = [...this.#movable(spared)].sort(
+      ([, a], [, b]) => heatAt(a.heat, this.#uses) - heatAt(b.heat, this.#uses),
+    );
     let victims: string[] = [];
-    for (const name of this.#placed.keys()) {
+    for (const [name] of byHeat) {
       if (this.#fits(needs, victims)) break;
-      if (!isPinned(name)) victims.push(name);
+      victims.push(name);
     }
     if (!this.#fits(needs, victims)) return undefined;
     // One that came first in the order may have no slot of the classes that are short.
-    for (const spared of [...victims].reverse()) {
-      const fewer = victims.filter((victim) => victim !== spared);
+    for (const kept of [...victims].reverse()) {
+      const fewer = victims.filter((victim) => victim !== kept);
       if (this.#fits(needs, fewer)) victims = fewer;
     }
     return victims;

@@ -1,0 +1,23 @@
+import type { ModelConfig } from "../core/index.js";
+
+/** What decides how large a step may get. */
+export interface StepLimits {
+  readonly contextLength: number;
+  readonly sequences: number;
+  readonly stepTokens: number;
+}
+
+/** Inputs, and what is lost to alignment. */
+const smallThings = 1 << 20;
+
+/**
+ * Bytes that the largest step is expected to take while it is computed, before it can be asked of the device.
+ */
+export function expectedStepBytes(config: ModelConfig, { contextLength, sequences, stepTokens }: StepLimits): number {
+  const rows = Math.min(stepTokens, contextLength + sequences - 1);
+  const widest = Math.max(2 * config.feedForward, 3 * config.heads * config.headDim);
+  const activations = 4 * rows * (3 * config.hiddenSize + widest);
+  const masks = 2 * contextLength * rows;
+  const logits = 4 * config.vocabSize * sequences;
+  return activations + masks + logits + smallThings;
+}
