@@ -3,7 +3,7 @@
 #include <immintrin.h>
 #include "attention.h"
 
-#define TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma,f16c,prefer-vector-width=512")))
+#define TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma,f16c")))
 
 TARGET ALWAYS_INLINE void read_lanes(const uint16_t *halves, float *values) {
   _mm512_storeu_ps(values, _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)halves)));
