@@ -261,6 +261,7 @@ const eightBitConfigs: Readonly<Record<string, Partial<ModelConfig>>> = {
     mlpBias: true,
     qkNorm: true,
   },
+  "keys and values that strips do not divide": { headDim: 8, heads: 8, kvHeads: 1 },
   "vocabulary and feed-forward that strips do not divide": { vocabSize: 90, feedForward: 72 },
 };
 
