@@ -3,7 +3,7 @@
 #include <immintrin.h>
 #include "tensor.h"
 
-#define TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx2,fma")))
+#define TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma,f16c")))
 
 typedef __m512 vec;
 enum { lanes = 16, queries_at_once = 4 };

@@ -43,22 +43,24 @@ TARGET ALWAYS_INLINE void half_tile(const int rows, int adds, const uint16_t *sc
   }
 }
 
-TARGET ALWAYS_INLINE void whole_strip(const int rows, int adds, struct strip strip, int64_t groups, struct row_span x,
-                                       struct row_span y) {
+TARGET ALWAYS_INLINE void few_rows(const int rows, int adds, struct strip strip, int64_t groups, struct row_span x,
+                                   struct row_span y) {
   const struct row_span right = {y.first + strip_outputs / 2 * sizeof(float), y.bytes};
   half_tile(rows, adds, strip.scales, strip.weights, groups, x, y);
   half_tile(rows, adds, strip.scales + strip_outputs / 2, strip.weights + 32, groups, x, right);
 }
 
 // Four rows at a time, or their products and sums would not all stay in registers.
-TARGET ALWAYS_INLINE void tile(const int rows, int adds, struct strip strip, int64_t groups, struct row_span x, struct row_span y) {
-  if (rows <= 4) {
-    whole_strip(rows, adds, strip, groups, x, y);
-    return;
+TARGET static void tile(int rows, int adds, struct strip strip, int64_t groups, struct row_span x, struct row_span y) {
+  for (int first = 0; first < rows; first += 4) {
+    const struct row_span own_x = {x.first + first * x.bytes, x.bytes}, own_y = {y.first + first * y.bytes, y.bytes};
+    switch (rows - first) {
+      case 1: few_rows(1, adds, strip, groups, own_x, own_y); break;
+      case 2: few_rows(2, adds, strip, groups, own_x, own_y); break;
+      case 3: few_rows(3, adds, strip, groups, own_x, own_y); break;
+      default: few_rows(4, adds, strip, groups, own_x, own_y);
+    }
   }
-  whole_strip(4, adds, strip, groups, x, y);
-  const struct row_span more_x = {x.first + 4 * x.bytes, x.bytes}, more_y = {y.first + 4 * y.bytes, y.bytes};
-  whole_strip(rows - 4, adds, strip, groups, more_x, more_y);
 }
 
 BASE_MATRIX_KERNEL(avx2, TARGET)

@@ -56,7 +56,7 @@ TARGET ALWAYS_INLINE void few_rows(const int rows, int adds, struct strip strip,
   }
 }
 
-TARGET ALWAYS_INLINE void tile(const int rows, int adds, struct strip strip, int64_t groups, struct row_span x, struct row_span y) {
+TARGET static void tile(int rows, int adds, struct strip strip, int64_t groups, struct row_span x, struct row_span y) {
   for (int first = 0; first < rows; first += 2) {
     const struct row_span own_x = {x.first + first * x.bytes, x.bytes}, own_y = {y.first + first * y.bytes, y.bytes};
     if (first + 1 < rows) few_rows(2, adds, strip, groups, own_x, own_y);

@@ -2,7 +2,7 @@
 #include "interleave.h"
 #include "layer-inputs.h"
 
-ALWAYS_INLINE void tile(const int rows, int adds, struct strip strip, int64_t groups, struct row_span x, struct row_span y) {
+static void tile(int rows, int adds, struct strip strip, int64_t groups, struct row_span x, struct row_span y) {
   for (int row = 0; row < rows; row++) {
     const struct row_span own = {x.first + row * x.bytes, x.bytes};
     float sums[strip_outputs] = {0};

@@ -14,12 +14,19 @@ export const allThreads = -1;
 export class Activations {
   readonly inputs: number;
   readonly rows: number;
+  readonly #graph: Graph;
   readonly #makeValues: () => Tensor;
   readonly #makeQuantized: (kernels: Kernels) => Tensor;
   #values: Tensor | undefined;
   #quantized: Tensor | undefined;
 
-  private constructor(like: Tensor, makeValues: () => Tensor, makeQuantized: (kernels: Kernels) => Tensor) {
+  private constructor(
+    graph: Graph,
+    like: Tensor,
+    makeValues: () => Tensor,
+    makeQuantized: (kernels: Kernels) => Tensor,
+  ) {
+    this.#graph = graph;
     [this.inputs, this.rows] = like.extents;
     this.#makeValues = makeValues;
     this.#makeQuantized = makeQuantized;
@@ -28,15 +35,17 @@ export class Activations {
   /** The values of a tensor: `[in, rows]` f32. */
   static of(g: Graph, x: Tensor): Activations {
     return new Activations(
+      g,
       x,
       () => x,
-      ({ quantize, quantizedBytes }) => quantized(g, quantize, [x], { quantizedBytes }),
+      (kernels) => quantizeValues(g, x, kernels),
     );
   }
 
   /** Each row divided by its root mean square, times `scale`: x `[in, rows]`, scale `[in]` or `[in, rows]`. */
   static normed(g: Graph, x: Tensor, scale: Tensor, eps: number): Activations {
     return new Activations(
+      g,
       x,
       () => g.mul(g.rmsNorm(x, eps), scale),
       ({ quantizeNormed, quantizedBytes }) => {
@@ -49,6 +58,7 @@ export class Activations {
   /** `silu(gate) * up`: both `[in, rows]`. */
   static gated(g: Graph, gate: Tensor, up: Tensor): Activations {
     return new Activations(
+      g,
       gate,
       () => g.swiglu(gate, up),
       ({ quantizeGated, quantizedBytes }) => quantized(g, quantizeGated, [gate, up], { quantizedBytes }),
@@ -63,10 +73,16 @@ export class Activations {
 
   /** As native/activations.h draws them. */
   quantizedBy(kernels: Kernels): Tensor {
-    this.#quantized ??= this.#makeQuantized(kernels);
+    // Values that somebody took already need not be computed again.
+    this.#quantized ??= this.#values
+      ? quantizeValues(this.#graph, this.#values, kernels)
+      : this.#makeQuantized(kernels);
     return this.#quantized;
   }
 }
+
+const quantizeValues = (g: Graph, x: Tensor, { quantize, quantizedBytes }: Kernels) =>
+  quantized(g, quantize, [x], { quantizedBytes });
 
 function quantized(
   g: Graph,

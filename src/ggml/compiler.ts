@@ -1,9 +1,10 @@
 import { execFile } from "node:child_process";
 import { createHash, randomUUID } from "node:crypto";
 import { access, mkdir, readdir, readFile, rename, rm } from "node:fs/promises";
-import { homedir } from "node:os";
+import { availableParallelism, homedir } from "node:os";
 import path from "node:path";
 import { promisify } from "node:util";
+import { inLanes } from "../util/index.js";
 
 const run = promisify(execFile);
 
@@ -11,7 +12,7 @@ const run = promisify(execFile);
 const compileTimeoutMs = 60_000;
 const versionTimeoutMs = 5_000;
 /** Nothing about the processor: each kernel names the instructions it is made of. */
-const flags = ["-std=c11", "-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-fPIC", "-shared"];
+const flags = ["-std=c11", "-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-fPIC"];
 
 /** Where sources are compiled, and by what. */
 export interface CompileOptions {
@@ -33,7 +34,7 @@ export function cacheFolder(env: NodeJS.ProcessEnv = process.env): string {
 
 /**
  * Compiles a folder of C sources to a shared library, or finds the one that was made of the same sources by the same compiler. Of
- * processes that do so at once each compiles to a file of its own, and the last to finish puts its file in place. Never throws.
+ * processes that do so at once each compiles in a folder of its own, and the last to finish puts its file in place. Never throws.
  */
 export async function compile({
   sources,
@@ -49,14 +50,20 @@ export async function compile({
     const file = path.join(cache, `kernels-${digest.digest("hex").slice(0, 32)}.so`);
     if (await exists(file)) return { file };
 
-    await mkdir(cache, { recursive: true, mode: 0o700 });
-    const own = `${file}.${randomUUID()}`;
+    const work = `${file}.${randomUUID()}`;
+    await mkdir(work, { recursive: true, mode: 0o700 });
     try {
-      const units = names.filter((name) => name.endsWith(".c")).map((name) => path.join(sources, name));
-      await run(compiler.command, [...flags, "-o", own, ...units, "-lm"], { timeout: compileTimeoutMs });
-      await rename(own, file);
+      const units = names.filter((name) => name.endsWith(".c"));
+      const object = (name: string) => path.join(work, `${name}.o`);
+      const call = (...args: string[]) => run(compiler.command, [...flags, ...args], { timeout: compileTimeoutMs });
+      await inLanes(units, availableParallelism(), async (name) => {
+        await call("-c", "-o", object(name), path.join(sources, name));
+      });
+      const linked = path.join(work, "kernels.so");
+      await call("-shared", "-o", linked, ...units.map(object), "-lm");
+      await rename(linked, file);
     } finally {
-      await rm(own, { force: true });
+      await rm(work, { recursive: true, force: true });
     }
     return { file };
   } catch (error) {

@@ -56,25 +56,22 @@ export function linears(
   pools: DeltaPools | undefined,
   rows: VariantRows,
 ): Tensor[] {
-  if (!layers.every(({ weight }) => weight.isInterleaved))
-    return layers.map((layer) => plainLinear(g, x, layer, pools, rows));
+  if (!layers.every(({ weight }) => weight.isInterleaved)) {
+    return layers.map((layer) =>
+      addBias(g, addParts(g, product(g, x, layer), x, layer, pools, rows, 0), layer, pools, rows),
+    );
+  }
+  const outputsOf = ({ weight }: Linear) => weight.tensor.extents[1];
+  const firstOutputs = layers.map((_, index) => layers.slice(0, index).reduce((sum, own) => sum + outputsOf(own), 0));
   let y = multiplyInterleaved(
     g,
     layers.map(({ weight }) => weight),
     x,
   );
-  let first = 0;
-  for (const layer of layers) {
-    y = addParts(g, y, x, layer, pools, rows, first);
-    first += layer.weight.tensor.extents[1];
-  }
-  first = 0;
-  return layers.map((layer) => {
-    const [, outputs] = layer.weight.tensor.extents;
-    const own = g.columns(y, first, outputs);
-    first += outputs;
-    return addBias(g, own, layer, pools, rows);
-  });
+  for (const [index, layer] of layers.entries()) y = addParts(g, y, x, layer, pools, rows, firstOutputs[index]!);
+  return layers.map((layer, index) =>
+    addBias(g, g.columns(y, firstOutputs[index]!, outputsOf(layer)), layer, pools, rows),
+  );
 }
 
 /**
@@ -90,19 +87,14 @@ export function addLinear(
   pools: DeltaPools | undefined,
   rows: VariantRows,
 ): Tensor {
-  if (!layer.weight.isInterleaved) return g.add(onto, plainLinear(g, x, layer, pools, rows));
-  const y = addParts(g, multiplyInterleaved(g, [layer.weight], x, onto), x, layer, pools, rows, 0);
-  return addBias(g, y, layer, pools, rows);
+  const { weight } = layer;
+  const sum = weight.isInterleaved ? multiplyInterleaved(g, [weight], x, onto) : g.add(onto, product(g, x, layer));
+  return addBias(g, addParts(g, sum, x, layer, pools, rows, 0), layer, pools, rows);
 }
 
-function plainLinear(
-  g: Graph,
-  x: Activations,
-  layer: Linear,
-  pools: DeltaPools | undefined,
-  rows: VariantRows,
-): Tensor {
-  return addBias(g, addParts(g, g.mulMat(layer.weight.tensor, x.values), x, layer, pools, rows, 0), layer, pools, rows);
+/** `W·x` of one layer. */
+function product(g: Graph, x: Activations, { weight }: Linear): Tensor {
+  return weight.isInterleaved ? multiplyInterleaved(g, [weight], x) : g.mulMat(weight.tensor, x.values);
 }
 
 const addBias = (g: Graph, y: Tensor, { bias }: Linear, pools: DeltaPools | undefined, rows: VariantRows) =>
