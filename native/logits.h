@@ -84,7 +84,35 @@ ALWAYS_INLINE int64_t pick(const double *weights, int64_t count, double part) {
   return last;
 }
 
-// Defines the functions of a kernel: `kindred_largest_NAME`, `kindred_weigh_NAME` and `kindred_pick_NAME`.
+// How a row is drawn: of its first `words` logits the largest when the temperature is 0, else where a running sum of weights passes
+// `part` of all. No words: not drawn.
+struct draw {
+  int64_t words;
+  double temperature, part;
+};
+
+// result: tokens [rows] i32, and from the next multiple of 64 bytes on doubles for one row of logits a thread. src[0]: logits
+// [vocabulary, rows] f32; src[1]: a `struct draw` for each row. Threads take rows in turn.
+ALWAYS_INLINE void draw_rows(struct ggml_tensor *result, int thread, int threads) {
+  const struct ggml_tensor *logits = result->src[0];
+  const struct draw *draws = result->src[1]->data;
+  const int64_t rows = logits->ne[1];
+  int32_t *tokens = result->data;
+  char *first = (char *)tokens + (((size_t)rows * sizeof *tokens + 63) & ~(size_t)63);
+  double *weights = (double *)first + thread * logits->ne[0];
+  for (int64_t row = thread; row < rows; row += threads) {
+    const struct draw own = draws[row];
+    if (own.words == 0) continue;
+    const float *values = (const float *)((const char *)logits->data + (size_t)row * logits->nb[1]);
+    tokens[row] = (int32_t)largest_at(values, own.words);
+    if (own.temperature == 0.0) continue;
+    weigh(values, own.words, values[tokens[row]], own.temperature, weights);
+    tokens[row] = (int32_t)pick(weights, own.words, own.part);
+  }
+}
+
+// Defines the functions of a kernel: `kindred_largest_NAME`, `kindred_weigh_NAME`, `kindred_pick_NAME`, and the
+// operation `kindred_draw_NAME`.
 #define LOGITS_KERNEL(NAME, TARGET)                                                                               \
   TARGET int64_t kindred_largest_##NAME(const float *values, int64_t count) { return largest_at(values, count); } \
   TARGET void kindred_weigh_##NAME(const float *values, int64_t count, double largest, double temperature,        \
@@ -93,4 +121,8 @@ ALWAYS_INLINE int64_t pick(const double *weights, int64_t count, double part) {
   }                                                                                                               \
   TARGET int64_t kindred_pick_##NAME(const double *weights, int64_t count, double part) {                         \
     return pick(weights, count, part);                                                                            \
+  }                                                                                                               \
+  TARGET void kindred_draw_##NAME(struct ggml_tensor *result, int thread, int threads, void *none) {              \
+    (void)none;                                                                                                   \
+    draw_rows(result, thread, threads);                                                                           \
   }

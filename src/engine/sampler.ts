@@ -32,6 +32,18 @@ export function sampleToken(
   return { id: sequence.id, token, logprob: report?.of(token) ?? null, top: report?.top ?? [] };
 }
 
+/** A draw that depends on temperature, seed and position alone; undefined for one that anything else has a part in. */
+export function plainDraw({ spec, generatedTokens }: Sequence): { temperature: number; u: number } | undefined {
+  const { sampling, topLogprobs, minTokens = 0 } = spec;
+  const { temperature, seed, topK, topP, minP, logitBias } = sampling;
+  const hasPenalty =
+    sampling.repetitionPenalty !== 1 || sampling.presencePenalty !== 0 || sampling.frequencyPenalty !== 0;
+  const isMasked = generatedTokens < minTokens && spec.endTokens.length > 0;
+  const hasFilter = temperature > 0 && (topK > 0 || topP < 1 || minP > 0);
+  if (topLogprobs !== null || hasPenalty || logitBias.length > 0 || isMasked || hasFilter) return undefined;
+  return { temperature, u: uniformAt(seed, generatedTokens) };
+}
+
 /** Log probabilities under the model's own distribution, taken before anything changes the logits. */
 class Reporter {
   readonly top: readonly Logprob[];

@@ -1,5 +1,14 @@
-import type { DType, SampledToken, StepPlan } from "../core/index.js";
-import { attendsByRow, type Device, Graph, GraphMemory, type Tensor } from "../ggml/index.js";
+import type { DType, SampledToken, Sequence, StepPlan } from "../core/index.js";
+import {
+  attendsByRow,
+  type Device,
+  type Draw,
+  drawRows,
+  Graph,
+  GraphMemory,
+  packDraws,
+  type Tensor,
+} from "../ggml/index.js";
 import {
   type DecoderState,
   decode,
@@ -17,7 +26,7 @@ import {
   scatterOf,
   shapeKey,
 } from "./batch.js";
-import { sampleToken } from "./sampler.js";
+import { plainDraw, sampleToken } from "./sampler.js";
 
 /** Makes the next input tensor of a step, or finds it and writes its values. */
 type Bind = (name: string, dtype: DType, shape: readonly number[], values: ArrayBufferView) => Tensor;
@@ -29,6 +38,8 @@ interface BuiltStep {
   readonly key: string;
   readonly graph: Graph;
   readonly outputs: StepOutputs;
+  /** Where the device has kernels for it: a token for each row that has a draw. */
+  readonly drawn: Tensor | undefined;
   readonly inputs: readonly Tensor[];
 }
 
@@ -83,34 +94,62 @@ export class Stepper implements Disposable {
    * @throws {NativeError} when the device fails
    */
   step(plan: StepPlan, resident: Resident): SampledToken[] {
-    const { batch, logits } = this.logits(plan, resident);
-    return batch.outputs.map(({ sequence }, row) => sampleToken(logits[row]!, sequence, this.#device.kernels));
+    const batch = this.#layout(plan, resident);
+    const draws = batch.outputs.map(({ sequence }) => this.#plainDraw(sequence, resident));
+    const { outputs, drawn } = this.#compute(plan, batch, draws);
+    const tokens = drawn && readInto(new Int32Array(batch.outputRows.length), drawn);
+    const logits = draws.every(Boolean) ? [] : this.#logitsOf(batch, outputs, resident);
+    return batch.outputs.map(({ sequence }, row) =>
+      tokens && draws[row]
+        ? { id: sequence.id, token: tokens[row]!, logprob: null, top: [] }
+        : sampleToken(logits[row]!, sequence, this.#device.kernels),
+    );
   }
 
   /** The logits behind `step`, one array over the variant's vocabulary for each of `batch.outputs`; good until the next pass. */
   logits(plan: StepPlan, resident: Resident): { batch: Batch; logits: Float32Array[] } {
+    const batch = this.#layout(plan, resident);
+    const { outputs } = this.#compute(plan, batch, []);
+    return { batch, logits: this.#logitsOf(batch, outputs, resident) };
+  }
+
+  [Symbol.dispose](): void {
+    this.#built?.graph[Symbol.dispose]();
+    this.#memory[Symbol.dispose]();
+  }
+
+  /** How the graph draws a sequence's token; undefined where it does not. */
+  #plainDraw(sequence: Sequence, resident: Resident): Draw | undefined {
+    const plain = this.#device.kernels && plainDraw(sequence);
+    if (!plain) return undefined;
+    const { vocabSize } = this.#state.weights.config;
+    const words = sequence.variant === null ? vocabSize : (resident(sequence.variant)?.vocabSize ?? vocabSize);
+    return words > vocabSize ? undefined : { ...plain, words };
+  }
+
+  #logitsOf(batch: Batch, outputs: StepOutputs, resident: Resident): Float32Array[] {
     const { vocabSize } = this.#state.weights.config;
     const extraRows = this.#state.pools?.layout.extraRows ?? 0;
-    const batch = this.#layout(plan, resident);
-    for (const { from, to, cells } of plan.copies ?? []) this.#state.cache.copy(from, to, cells);
-    const outputs = this.#compute(batch);
-    const { elements } = outputs.logits;
-    if (this.#logits.length < elements) this.#logits = new Float32Array(elements);
-    const values = readInto(this.#logits.subarray(0, elements), outputs.logits);
+    const values = this.#valuesOf(outputs.logits);
     const extra = outputs.extraLogits && readInto(new Float32Array(outputs.extraLogits.elements), outputs.extraLogits);
-    const logits = batch.outputs.map(({ sequence }, row) => {
+    return batch.outputs.map(({ sequence }, row) => {
       const words = sequence.variant === null ? vocabSize : (resident(sequence.variant)?.vocabSize ?? vocabSize);
       // What the base has beyond a variant's vocabulary is nothing that the variant says.
       const own = values.subarray(row * vocabSize, row * vocabSize + Math.min(words, vocabSize));
       const more = words - vocabSize;
       return extra && more > 0 ? joined(own, extra.subarray(row * extraRows, row * extraRows + more)) : own;
     });
-    return { batch, logits };
   }
 
-  [Symbol.dispose](): void {
-    this.#built?.graph[Symbol.dispose]();
-    this.#memory[Symbol.dispose]();
+  /** Logits where the device left them, if the host can read there; they are megabytes. */
+  #valuesOf(logits: Tensor): Float32Array {
+    const { elements, byteLength } = logits;
+    if (this.#device.kind === "cpu") {
+      const bytes = logits.hostBytes(0, byteLength);
+      return new Float32Array(bytes.buffer, bytes.byteOffset, elements);
+    }
+    if (this.#logits.length < elements) this.#logits = new Float32Array(elements);
+    return readInto(this.#logits.subarray(0, elements), logits);
   }
 
   #layout(plan: StepPlan, resident: Resident): Batch {
@@ -123,19 +162,24 @@ export class Stepper implements Disposable {
     });
   }
 
-  #compute(batch: Batch): StepOutputs {
-    const { graph, outputs, inputs } = this.#graphOf(batch);
+  /** Copies what the plan wants copied, and runs the pass. */
+  #compute(plan: StepPlan, batch: Batch, draws: readonly (Draw | undefined)[]): BuiltStep {
+    for (const { from, to, cells } of plan.copies ?? []) this.#state.cache.copy(from, to, cells);
+    const built = this.#graphOf(batch);
+    const { graph, inputs } = built;
     graph.allocate(this.#memory);
     const known = inputs[Symbol.iterator]();
-    stepInputs(batch, this.#state, (_name, _dtype, _shape, values) => {
+    const write: Bind = (_name, _dtype, _shape, values) => {
       const tensor: Tensor = known.next().value!;
       tensor.write(values);
       return tensor;
-    });
+    };
+    stepInputs(batch, this.#state, write);
+    if (this.#device.kernels) drawInput(batch, draws, write);
     const startedMs = performance.now();
     graph.compute();
     this.#computeMs += performance.now() - startedMs;
-    return outputs;
+    return built;
   }
 
   /** The last graph if it is good for this batch, or a new one in its place. */
@@ -149,14 +193,18 @@ export class Stepper implements Disposable {
     const tensorsMax = perLayer * this.#state.weights.config.layers + tensorsAround;
     const graph = new Graph(this.#device, { tensorsMax });
     const inputs: Tensor[] = [];
-    const step = stepInputs(batch, this.#state, (name, dtype, shape) => {
+    const bind: Bind = (name, dtype, shape) => {
       inputs.push(graph.input(name, dtype, shape));
       return inputs.at(-1)!;
-    });
-    const outputs = decode(graph, this.#state, step);
+    };
+    const outputs = decode(graph, this.#state, stepInputs(batch, this.#state, bind));
     graph.output(outputs.logits);
     if (outputs.extraLogits) graph.output(outputs.extraLogits);
-    this.#built = { key, graph, outputs, inputs };
+    const { kernels, threads } = this.#device;
+    const drawn =
+      kernels && drawRows(graph, kernels, { logits: outputs.logits, draws: drawInput(batch, [], bind), threads });
+    if (drawn) graph.output(drawn);
+    this.#built = { key, graph, outputs, drawn, inputs };
     return this.#built;
   }
 }
@@ -197,6 +245,13 @@ function stepInputs(batch: Batch, state: DecoderState, bind: Bind): StepInputs {
   };
 }
 
+/** How each row of the output is drawn. */
+function drawInput(batch: Batch, draws: readonly (Draw | undefined)[], bind: Bind): Tensor {
+  const rows = Array.from(batch.outputRows, (_, row) => draws[row]);
+  const packed = packDraws(rows);
+  return bind("draws", "i32", [packed.length], packed);
+}
+
 function groupedAttention({ groups, gather }: AttentionLayout, bind: Bind): GroupedAttention {
   const ints = (name: string, values: Int32Array) => bind(name, "i32", [values.length], values);
   return {
@@ -208,7 +263,7 @@ function groupedAttention({ groups, gather }: AttentionLayout, bind: Bind): Grou
   };
 }
 
-function readInto(values: Float32Array, tensor: Tensor): Float32Array {
+function readInto<Values extends ArrayBufferView>(values: Values, tensor: Tensor): Values {
   tensor.read(values);
   return values;
 }

@@ -3,6 +3,7 @@ export { Arena, type ArenaOptions, type TensorSpec } from "./arena.js";
 export { BaseMatrix, multiplyInterleaved } from "./base-matrix.js";
 export { type BindInput, computeOnce, runOnce } from "./compute-once.js";
 export { Device } from "./device.js";
+export { type Draw, drawRows, packDraws } from "./draw.js";
 export * as gradients from "./gradients.js";
 export { Graph, GraphError, type Rope } from "./graph.js";
 export { GraphMemory } from "./graph-memory.js";

@@ -364,6 +364,8 @@ export interface KernelFunctions {
   readonly addSigns: Pointer;
   /** Attention of rows over the cells of their own sequences. Its data is the window, 0 for none. */
   readonly attend: Pointer;
+  /** A token for each row of logits, as native/logits.h draws them. */
+  readonly draw: Pointer;
   /** The index of the largest value, the first of equals, never of NaN; 0 when there is no number. */
   largest(logits: Float32Array): number;
   /** Fills `weights` with e^((logit − largest) / temperature), 0 where the exponent is below −45 or no number. */
@@ -406,6 +408,7 @@ export function bindKernels(file: string): {
         lookUp: lib.symbol(`kindred_look_up_${name}`),
         addSigns: lib.symbol(`kindred_signs_${name}`),
         attend: lib.symbol(`kindred_attend_${name}`),
+        draw: lib.symbol(`kindred_draw_${name}`),
         largest: (logits) => largest(logits, logits.length),
         weigh: (logits, most, temperature, weights) => weigh(logits, logits.length, most, temperature, weights),
         pick: (weights, u) => pick(weights, weights.length, u),

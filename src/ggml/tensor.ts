@@ -91,7 +91,7 @@ export class Tensor {
     return values;
   }
 
-  /** A window on the tensor's bytes for direct reads from files. Only for tensors of an arena with `isHost`. */
+  /** A window on the tensor's bytes for direct reads from files. Only where memory is the host's: in an arena with `isHost`, and in graphs of a CPU. */
   hostBytes(offset: number, byteLength: number): Uint8Array {
     return openHostRange(this.hostRange(offset, byteLength));
   }
