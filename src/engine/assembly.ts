@@ -20,7 +20,7 @@ export interface EngineParts {
 }
 
 /**
- * Reads the base onto a device, opens the variants, and divides what memory there is. The device owns what is made on it.
+ * Reads the base onto a device, registers the variants, and divides what memory there is. The device owns what is made on it.
  *
  * @param on.kernels what is said of the device's kernels
  * @throws {KindredError} if the base cannot be read, memory is short, or a pinned variant cannot be served
@@ -70,10 +70,7 @@ export async function assemble(
   const { plan, resident } = largestStep(state, options.stepTokens);
   stepper.reserve(plan, resident);
   const { division, refused } = isShared ? divideMemory({ ...demands, stepBytes: stepper.byteLength }) : first;
-  for (const { name } of refused) {
-    await opened.variants.get(name)!.source[Symbol.asyncDispose]();
-    opened.variants.delete(name);
-  }
+  for (const { name } of refused) opened.variants.delete(name);
   const info: EngineInfo = {
     device: device.description,
     kernels: on.kernels,

@@ -27,7 +27,6 @@ export async function planMemory(options: EngineOptions): Promise<MemoryPlan> {
   using device = Device.open({ kind: options.device, threads: 1 });
   const { config } = base;
   const { variants, refused } = await openVariants(options.variants, base, { isChecked: true });
-  for (const { source } of variants.values()) await source[Symbol.asyncDispose]();
   checkPins(options.pinned, { variants, refused });
   const contextLength = Math.min(options.contextLength, config.contextLength);
   const divided = divideMemory({
