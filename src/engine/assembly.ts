@@ -6,6 +6,7 @@ import { memoryShare } from "./defaults.js";
 import { largestStep } from "./largest-step.js";
 import { divideMemory } from "./memory-division.js";
 import type { EngineInfo, EngineOptions, FromEngine } from "./messages.js";
+import { processBytes } from "./process-bytes.js";
 import { expectedStepBytes } from "./step-bytes.js";
 import { Stepper } from "./stepper.js";
 import { checkPins, openVariants, type RegisteredVariant } from "./variants.js";
@@ -37,9 +38,11 @@ export async function assemble(
   const { device, checkpoint } = on;
   const { config } = checkpoint;
   const budgetBytes = options.memoryBytes ?? Math.floor(memoryShare * device.freeBytes);
+  const ownBytes = device.page > 1 ? processBytes(options.variants.length) : 0;
   const expectedBytes = weightBytes(checkpoint, options.baseDType);
-  if (expectedBytes > budgetBytes) {
-    throw new InsufficientMemory("start", { budgetBytes, parts: { "the base": expectedBytes } });
+  if (ownBytes + expectedBytes > budgetBytes) {
+    const parts = { ...(ownBytes > 0 ? { "the process": ownBytes } : {}), "the base": expectedBytes };
+    throw new InsufficientMemory("start", { budgetBytes, parts });
   }
   const weights = await Weights.load(device, checkpoint, {
     dtype: options.baseDType,
@@ -51,6 +54,7 @@ export async function assemble(
   const demands = {
     ...options,
     budgetBytes,
+    processBytes: ownBytes,
     config,
     contextLength,
     baseBytes: weights.byteLength,

@@ -4,6 +4,7 @@ import { weightBytes } from "../model/index.js";
 import { memoryShare } from "./defaults.js";
 import { divideMemory, type MemoryDivision } from "./memory-division.js";
 import type { EngineInfo, EngineOptions } from "./messages.js";
+import { processBytes } from "./process-bytes.js";
 import { expectedStepBytes } from "./step-bytes.js";
 import { checkPins, openVariants } from "./variants.js";
 
@@ -34,6 +35,7 @@ export async function planMemory(options: EngineOptions): Promise<MemoryPlan> {
     budgetBytes: options.memoryBytes ?? Math.floor(memoryShare * device.freeBytes),
     config,
     contextLength,
+    processBytes: device.page > 1 ? processBytes(options.variants.length) : 0,
     baseBytes: weightBytes(base, options.baseDType),
     stepBytes: expectedStepBytes(config, { ...options, contextLength }),
     variants,
