@@ -57,8 +57,10 @@ export interface VariantContents {
   reopen(): Promise<ByteSource & AsyncDisposable>;
 }
 
+type Located = Pick<VariantSource, "tensors" | "locate" | "file">;
+
 /** @param source without tensors that are only restored, which are not served */
-export function contentsForm(source: Pick<VariantSource, "tensors" | "locate">): ContentsForm {
+export function contentsForm(source: Located): ContentsForm {
   const tensors = [...source.tensors.values()];
   const coded = new Map<string, StoredForm>();
   for (const tensor of tensors) {
@@ -74,7 +76,7 @@ export function contentsForm(source: Pick<VariantSource, "tensors" | "locate">):
 }
 
 /** What is to be kept of an open variant. */
-export function packContents(source: VariantSource, form: ContentsForm): VariantContents {
+export function packContents(source: Located, form: ContentsForm): VariantContents {
   return new PackedContents(source, form);
 }
 
@@ -84,7 +86,7 @@ class PackedContents implements VariantContents {
   readonly #places: Float64Array;
   readonly #digests: Uint8Array;
 
-  constructor(source: VariantSource, form: ContentsForm) {
+  constructor(source: Located, form: ContentsForm) {
     this.file = source.file;
     this.#form = form;
     const blobs = servedBlobs([...source.tensors.values()]).map((blob) => source.locate(blob));
