@@ -3,7 +3,7 @@ import { drawRuns, printRun, significant } from "../src/load/index.js";
 import { formatBytes } from "../src/util/index.js";
 import { budgetOf } from "./engine-memory.js";
 import { verdict } from "./goal.js";
-import { idleEngineBytes, type MemorySample } from "./resident-memory.js";
+import type { MemorySample } from "./resident-memory.js";
 import type { ServingFlags } from "./serving-flags.js";
 import { describeSetup, type ServingSetup, setUp } from "./serving-setup.js";
 import { runSide, type SideResult, type SideRun, withoutRecords } from "./side.js";
@@ -18,13 +18,16 @@ export async function crowdScenario(flags: ServingFlags, signal: AbortSignal): P
   console.log(
     `Kindred, ${result.info!.kernels}\n${printRun({ ...result.summary, models: result.summary.models.slice(0, 5) }, flags.slo)}\n`,
   );
-  const memory = await memoryUse(result);
+  const memory = memoryUse(result);
   const { sent, completed, outputTokens, clientFairness } = result.summary;
   const wanted = setup.workload.reduce((sum, planned) => sum + planned.outputTokens, 0);
   console.log(
     `lost requests ${sent - completed} of ${sent} ${sent === completed ? "✓" : "✗"}, ${outputTokens} tokens of ${wanted}; ${result.loads} loads`,
   );
-  console.log(memory ? describeMemory(memory) : "memory: this system does not tell");
+  const mark = memory && memory.ratio <= goals.memory ? "✓" : "✗";
+  console.log(
+    memory ? `${describeUse(memory)}, goal at most ${goals.memory} ${mark}` : "memory: this system does not tell",
+  );
   if (clientFairness !== null)
     console.log(
       `Jain's index over ${flags.clients} equal keys ${clientFairness.toFixed(3)}, goal ${verdict(clientFairness, goals.fairness)}`,
@@ -56,31 +59,27 @@ export function runCrowd(
 
 /** The engine's memory under load, in bytes. */
 export interface MemoryUse {
-  /** What it said it would take: base, cache and slots. */
+  /** What its process may have. */
   readonly budgetBytes: number;
   /** The most that its process was seen to have. */
   readonly peakBytes: number;
-  /** What the process has before it is told anything. */
-  readonly idleBytes: number;
-  /** What the peak is above the idle runtime, over the budget. */
+  /** The peak over the budget. */
   readonly ratio: number;
 }
 
 /** Undefined where the system does not tell. */
-export async function memoryUse({ info, memory }: Pick<SideResult, "info" | "memory">): Promise<MemoryUse | undefined> {
-  const idleBytes = await idleEngineBytes();
-  if (info === undefined || idleBytes === undefined || memory.length === 0) return undefined;
+export function memoryUse({ info, memory }: Pick<SideResult, "info" | "memory">): MemoryUse | undefined {
+  if (info === undefined || memory.length === 0) return undefined;
   const budgetBytes = budgetOf(info);
   const peakBytes = peakOf(memory);
-  return { budgetBytes, peakBytes, idleBytes, ratio: (peakBytes - idleBytes) / budgetBytes };
+  return { budgetBytes, peakBytes, ratio: peakBytes / budgetBytes };
 }
 
 function peakOf(memory: readonly MemorySample[]): number {
   return memory.reduce((most, { engineBytes }) => Math.max(most, engineBytes), 0);
 }
 
-function describeMemory({ budgetBytes, peakBytes, idleBytes, ratio }: MemoryUse): string {
-  const own = `engine ${formatBytes(peakBytes)} at most, less ${formatBytes(idleBytes)} of an idle one`;
-  const mark = ratio <= goals.memory ? "✓" : "✗";
-  return `memory: ${own}: ${ratio.toFixed(3)} of a budget of ${formatBytes(budgetBytes)}, goal at most ${goals.memory} ${mark}`;
+/** The peak and the budget in words. */
+export function describeUse({ budgetBytes, peakBytes, ratio }: MemoryUse): string {
+  return `the engine's process had ${formatBytes(peakBytes)} at most: ${ratio.toFixed(3)} of its budget of ${formatBytes(budgetBytes)}`;
 }

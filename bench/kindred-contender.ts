@@ -77,7 +77,6 @@ export class KindredContender implements Contender, Disposable {
       const start = performance.now();
       const bytes = await loadVariant(variant, placement, state);
       loads.push({ bytes, tookMs: performance.now() - start });
-      await variant.source[Symbol.asyncDispose]();
       residents.set(name, { ...placement, vocabSize: variant.vocabSize });
     }
     return new KindredContender(options, device, new Stepper(device, state), {

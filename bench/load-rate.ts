@@ -63,7 +63,7 @@ export async function measureLoadRate(options: LoadRateOptions): Promise<LoadRat
   const { variants, refused } = await openVariants([{ name: "loaded", path: options.variant }], checkpoint);
   if (refused[0]) throw new Error(refused[0].error.message);
   const variant = variants.get("loaded")!;
-  await using source = variant.source;
+  const { file } = variant.contents;
   const layout = poolLayout(config, [variant], Number.POSITIVE_INFINITY)!;
   const pools = new DeltaPools(device, config, layout);
   pools.copyBaseVectors(weights);
@@ -106,12 +106,12 @@ export async function measureLoadRate(options: LoadRateOptions): Promise<LoadRat
       alone: stepMs,
       beside: busy,
       loadMs: (await load()).tookMs,
-      readMs: await plainReadMs(source.file.path),
+      readMs: await plainReadMs(file.path),
     });
   }
   const middle = (of: (round: (typeof rounds)[number]) => number) => median(rounds.map(of));
   return {
-    fileBytes: source.file.size,
+    fileBytes: file.size,
     loadMs: middle(({ loadMs }) => loadMs),
     readMs: middle(({ readMs }) => readMs),
     readShare: middle(({ readMs, loadMs }) => readMs / loadMs),

@@ -1,7 +1,4 @@
-import { fork } from "node:child_process";
 import { readFileSync } from "node:fs";
-import { setTimeout as sleep } from "node:timers/promises";
-import { fileURLToPath } from "node:url";
 
 /** What a process has of the machine's memory at a moment, shared libraries included; undefined where the system does not say, or for none. */
 export function residentBytes(pid: number | undefined): number | undefined {
@@ -11,18 +8,6 @@ export function residentBytes(pid: number | undefined): number | undefined {
     return kilobytes === undefined ? undefined : 1024 * Number(kilobytes);
   } catch {
     return undefined; // it ended
-  }
-}
-
-/** What an engine's process takes before it is told what to serve: the runtime itself, which is in no budget. */
-export async function idleEngineBytes(): Promise<number | undefined> {
-  const entry = fileURLToPath(new URL("../src/engine/process.js", import.meta.url));
-  const child = fork(entry, [], { serialization: "advanced", stdio: ["ignore", "inherit", "inherit", "ipc"] });
-  try {
-    await sleep(1500);
-    return residentBytes(child.pid);
-  } finally {
-    child.kill("SIGKILL");
   }
 }
 

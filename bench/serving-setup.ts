@@ -63,7 +63,11 @@ export async function setUp(flags: ServingFlags, signal: AbortSignal): Promise<S
     work,
     fullBytes,
     engine,
-    kindredEngine: await withVariantMemory(flags.base, engine, { bytes: fullBytes, resident: flags.resident }),
+    kindredEngine: await withVariantMemory(flags.base, engine, {
+      bytes: fullBytes,
+      resident: flags.resident,
+      registered: flags.count,
+    }),
     apiKeys: flags.clients === 1 ? [] : Array.from({ length: flags.clients }, (_, index) => `client-${index}`),
     workload,
     statistics: statisticsOf(workload),

@@ -9,7 +9,7 @@ import {
   ttftMs,
 } from "../src/load/index.js";
 import { formatBytes, printColumns } from "../src/util/index.js";
-import { type MemoryUse, memoryUse, runCrowd } from "./crowd-scenario.js";
+import { describeUse, memoryUse, runCrowd } from "./crowd-scenario.js";
 import type { MemorySample } from "./resident-memory.js";
 import type { ServingFlags } from "./serving-flags.js";
 import { describeSetup, setUp } from "./serving-setup.js";
@@ -47,12 +47,11 @@ export async function soak(flags: ServingFlags, signal: AbortSignal): Promise<ob
     },
   });
   const windows = windowsOf(result.records, result.memory, flags.seconds);
-  const memory = await memoryUse(result);
+  const memory = memoryUse(result);
   console.log(`${printRun({ ...result.summary, models: [] }, flags.slo)}\n\n${printTenths(windows)}`);
   if (memory) console.log(`\n${describeUse(memory)}`);
   const title = `${flags.count} variants for ${significant(flags.seconds / 60)} minutes: ${result.summary.completed} of ${result.summary.sent} requests complete`;
-  if (flags.picture)
-    writeFileSync(flags.picture, drawSoak(title, windows, memory && memory.idleBytes + memory.budgetBytes));
+  if (flags.picture) writeFileSync(flags.picture, drawSoak(title, windows, memory?.budgetBytes));
   return { statistics: setup.statistics, kindred: withoutRecords(result), memory, windows };
 }
 
@@ -112,8 +111,4 @@ function printTenths(windows: readonly SoakWindow[]): string {
       bytes(worst(own, (window) => window.frontBytes)),
     ]),
   ]);
-}
-
-function describeUse({ budgetBytes, peakBytes, idleBytes, ratio }: MemoryUse): string {
-  return `engine ${formatBytes(peakBytes)} at most, less ${formatBytes(idleBytes)} of an idle one: ${ratio.toFixed(3)} of a budget of ${formatBytes(budgetBytes)}`;
 }

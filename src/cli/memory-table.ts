@@ -4,7 +4,8 @@ import { formatBytes, printColumns } from "../util/index.js";
 /** How an engine's memory is divided, in a line. */
 export function describeMemory(division: MemoryDivision, contextLength: number): string {
   const { budgetBytes, baseBytes, stepBytes, fixedBytes, sharedBytes, pinnedBytes, sequenceBytes } = division;
-  const own = `${formatBytes(budgetBytes)} of memory: ${formatBytes(baseBytes)} base, ${formatBytes(stepBytes)} steps`;
+  const process = division.processBytes > 0 ? `${formatBytes(division.processBytes)} process, ` : "";
+  const own = `${formatBytes(budgetBytes)} of memory: ${process}${formatBytes(baseBytes)} base, ${formatBytes(stepBytes)} steps`;
   if (sharedBytes === 0) {
     const places = `${division.sequences} requests of ${contextLength} tokens and ${division.variantsMax} variants`;
     return `${own}, ${formatBytes(fixedBytes)} for ${places}`;

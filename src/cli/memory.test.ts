@@ -59,9 +59,9 @@ test("an engine that serves many times what it has memory for never has more tha
 });
 
 test("a plan says what an engine then does, and how many variants fit beside so many requests", async () => {
-  const flags = ["--base", base, "--variants", variants, "--memory", "40MB", "--context", "256", "--json"];
+  const flags = ["--base", base, "--variants", variants, "--memory", "144MB", "--context", "256", "--json"];
   const plan = JSON.parse(execFileSync(process.execPath, ["dist/cli/main.js", "plan", ...flags], { encoding: "utf8" }));
-  const engine = { ...testEngine, baseDType: "auto", kvDType: "f16", contextLength: 256, memoryBytes: 4e7 } as const;
+  const engine = { ...testEngine, baseDType: "auto", kvDType: "f16", contextLength: 256, memoryBytes: 144e6 } as const;
   await using running = await startServer({ engine });
   const { memory } = running.service.info;
   const { stepBytes, sharedBytes } = plan.division;

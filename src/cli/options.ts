@@ -55,7 +55,7 @@ export function memoryFlags(command: Command): Command {
     )
     .option(
       "--memory <bytes>",
-      `for weights, requests and variants together, e.g. 8GB (default: ${100 * memoryShare} % of what is free)`,
+      `for the engine in all, weights, requests and variants, e.g. 8GB (default: ${100 * memoryShare} % of what is free)`,
       byteCount,
     );
 }

@@ -1,7 +1,7 @@
 // What a chat's next turn need not compute again, as a client sees it.
 
 import assert from "node:assert/strict";
-import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, readFile, rm, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { after, before, test } from "node:test";
@@ -137,11 +137,13 @@ test("a variant finds its own after others had its memory", async () => {
   }
 });
 
-test("a variant whose files might have changed before it was loaded again finds nothing of its own", async () => {
+test("an adapter that was changed since the start fails its own requests; put back, it finds nothing of its own, for it has no checksums", async () => {
   const folder = await mkdtemp(path.join(tmpdir(), "kindred-prefix-"));
   try {
     await writeAdapter(path.join(folder, "adapter"), 1);
     await writeAdapter(path.join(folder, "another"), 2);
+    const writtenSeconds = 1_600_000_000;
+    await utimes(path.join(folder, "adapter", "adapter_model.safetensors"), writtenSeconds, writtenSeconds);
     const loads: string[] = [];
     const engine = { ...testEngine, kvDType: "f16", contextLength: 96 } as const;
     const memoryBytes = await memoryFor(1, 500_000, { engine, variants: folder });
@@ -156,12 +158,17 @@ test("a variant whose files might have changed before it was loaded again finds 
     const another = await ask("another");
     assert.notEqual(another.answer, before.answer);
     const weights = (name: string) => path.join(folder, name, "adapter_model.safetensors");
+    const was = await readFile(weights("adapter"));
     await writeFile(weights("adapter"), await readFile(weights("another")));
-    const changed = await ask("adapter");
-    assert.equal(changed.cachedTokens, 0);
-    assert.equal(changed.answer, another.answer);
-    assert.equal((await ask("adapter")).cachedTokens, changed.promptTokens - 1);
-    assert.deepEqual(loads, ["adapter", "another", "adapter"]);
+    await assert.rejects(ask("adapter"), { code: "file_changed", message: /was changed since the server started/ });
+    assert.equal((await ask("another")).answer, another.answer);
+    await writeFile(weights("adapter"), was);
+    await utimes(weights("adapter"), writtenSeconds, writtenSeconds);
+    const again = await ask("adapter");
+    assert.equal(again.cachedTokens, 0);
+    assert.equal(again.answer, before.answer);
+    assert.equal((await ask("adapter")).cachedTokens, again.promptTokens - 1);
+    assert.deepEqual(loads.slice(-1), ["adapter"]);
   } finally {
     await rm(folder, { recursive: true });
   }

@@ -35,8 +35,8 @@ export async function memoryFor(
 ): Promise<number> {
   const engine = { ...(options.engine ?? testEngine), memoryBytes: 1e9 };
   await using service = await openService({ base, variants: options.variants ?? variants, engine, inline: true });
-  const { baseBytes, stepBytes, fixedBytes, variantBytes } = service.info.memory;
-  return baseBytes + stepBytes + fixedBytes + count * variantBytes + requestBytes;
+  const { processBytes, baseBytes, stepBytes, fixedBytes, variantBytes } = service.info.memory;
+  return processBytes + baseBytes + stepBytes + fixedBytes + count * variantBytes + requestBytes;
 }
 
 /** The embedded family behind a real port, in an engine process of its own, with the official client in front. */

@@ -81,10 +81,11 @@ test("a request that cannot start in its time ends with 504 while the one before
 });
 
 test("a request that cannot finish in its time keeps what it has said and ends with an error", async () => {
+  await (await longAnswer({})).text; // the variant is loaded with it
   const startedMs = performance.now();
   await (await longAnswer({})).text;
-  const half = (performance.now() - startedMs) / 2000;
-  const late = await longAnswer({ timeout: half });
+  const third = (performance.now() - startedMs) / 3000;
+  const late = await longAnswer({ timeout: third });
   await assert.rejects(late.text, { code: "deadline_exceeded", message: /tokens into its answer/ });
   assert.ok((await running.ask("roman", "1987")).startsWith("M C M"), "its place is free again");
 });

@@ -1,11 +1,15 @@
 import { statSync } from "node:fs";
 import { readdir } from "node:fs/promises";
 import path from "node:path";
-import { type Completer, errorToData, InvalidFile, type ServiceEvent } from "../core/index.js";
+import { type Completer, type ErrorData, errorToData, InvalidFile, type ServiceEvent } from "../core/index.js";
 import type { EngineInfo, EngineOptions, FromEngine } from "../engine/index.js";
 import { type Checkpoint, isVariantFolder, openCheckpoint, openVariant, type VariantSource } from "../formats/index.js";
 import { EngineProcess, InlineEngine, LocalCompleter, ServedModel } from "../runtime/index.js";
 import { Tokenizer } from "../text/index.js";
+import { inLanes } from "../util/index.js";
+
+/** Opening a variant is waiting for files, for the most part. */
+const openedAtOnce = 8;
 
 export interface ServiceOptions {
   /** A Hugging Face folder or a GGUF file. */
@@ -47,13 +51,15 @@ export async function openService(options: ServiceOptions): Promise<Service> {
     const refused = [...port.info.refused];
     const base = baseModel(options.name ?? checkpoint.name, checkpoint, options.base, port.info);
     const models = [base];
-    for (const source of sources) {
-      if (refused.some(({ name }) => name === source.name)) continue;
-      try {
-        models.push(await variantModel(source, base, checkpoint));
-      } catch (error) {
-        refused.push({ name: source.name, error: errorToData(error) });
-      }
+    const served = sources.filter((source) => !refused.some(({ name }) => name === source.name));
+    const outcomes = new Map<string, ServedModel | ErrorData>();
+    await inLanes(served, openedAtOnce, async (source) => {
+      outcomes.set(source.name, await variantModel(source, base, checkpoint).catch(errorToData));
+    });
+    for (const { name } of served) {
+      const outcome = outcomes.get(name)!;
+      if (outcome instanceof ServedModel) models.push(outcome);
+      else refused.push({ name, error: outcome });
     }
     const completer = new LocalCompleter(port, {
       models,

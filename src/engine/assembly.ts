@@ -6,6 +6,7 @@ import { memoryShare } from "./defaults.js";
 import { largestStep } from "./largest-step.js";
 import { divideMemory } from "./memory-division.js";
 import type { EngineInfo, EngineOptions, FromEngine } from "./messages.js";
+import { processBytes } from "./process-bytes.js";
 import { expectedStepBytes } from "./step-bytes.js";
 import { Stepper } from "./stepper.js";
 import { checkPins, openVariants, type RegisteredVariant } from "./variants.js";
@@ -20,7 +21,7 @@ export interface EngineParts {
 }
 
 /**
- * Reads the base onto a device, opens the variants, and divides what memory there is. The device owns what is made on it.
+ * Reads the base onto a device, registers the variants, and divides what memory there is. The device owns what is made on it.
  *
  * @param on.kernels what is said of the device's kernels
  * @throws {KindredError} if the base cannot be read, memory is short, or a pinned variant cannot be served
@@ -37,9 +38,11 @@ export async function assemble(
   const { device, checkpoint } = on;
   const { config } = checkpoint;
   const budgetBytes = options.memoryBytes ?? Math.floor(memoryShare * device.freeBytes);
+  const ownBytes = device.page > 1 ? processBytes(options.variants.length) : 0;
   const expectedBytes = weightBytes(checkpoint, options.baseDType);
-  if (expectedBytes > budgetBytes) {
-    throw new InsufficientMemory("start", { budgetBytes, parts: { "the base": expectedBytes } });
+  if (ownBytes + expectedBytes > budgetBytes) {
+    const parts = { ...(ownBytes > 0 ? { "the process": ownBytes } : {}), "the base": expectedBytes };
+    throw new InsufficientMemory("start", { budgetBytes, parts });
   }
   const weights = await Weights.load(device, checkpoint, {
     dtype: options.baseDType,
@@ -51,6 +54,7 @@ export async function assemble(
   const demands = {
     ...options,
     budgetBytes,
+    processBytes: ownBytes,
     config,
     contextLength,
     baseBytes: weights.byteLength,
@@ -70,10 +74,7 @@ export async function assemble(
   const { plan, resident } = largestStep(state, options.stepTokens);
   stepper.reserve(plan, resident);
   const { division, refused } = isShared ? divideMemory({ ...demands, stepBytes: stepper.byteLength }) : first;
-  for (const { name } of refused) {
-    await opened.variants.get(name)!.source[Symbol.asyncDispose]();
-    opened.variants.delete(name);
-  }
+  for (const { name } of refused) opened.variants.delete(name);
   const info: EngineInfo = {
     device: device.description,
     kernels: on.kernels,

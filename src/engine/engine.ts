@@ -73,7 +73,7 @@ export class Engine implements Disposable {
   #stopped = false;
 
   /**
-   * Loads the base and opens the variants' artifacts. A variant that cannot be served on this base is left out and named in
+   * Loads the base and registers the variants. A variant that cannot be served on this base is left out and named in
    * `info.refused`; a base that cannot be loaded throws, with everything freed.
    */
   static async open(options: EngineOptions, emit: (message: FromEngine) => void): Promise<Engine> {
@@ -183,8 +183,7 @@ export class Engine implements Disposable {
 
   [Symbol.dispose](): void {
     this.stop();
-    this.#device[Symbol.dispose](); // the loader with it, which reads the variants' files
-    for (const { source } of this.#variants.values()) void source[Symbol.asyncDispose]();
+    this.#device[Symbol.dispose]();
   }
 
   /** A step that fails takes its sequences with it and nobody else. */

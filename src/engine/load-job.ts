@@ -1,4 +1,4 @@
-import { OpenFileSource, type StoredBlob, unpackBlob } from "../formats/index.js";
+import { FileSource, type StoredBlob, unpackBlob } from "../formats/index.js";
 import { ByteBudget, inLanes } from "../util/index.js";
 import { blobRanges, rangeBytesMax } from "./blob-ranges.js";
 import type { LoadJob, PostedPiece } from "./loader-messages.js";
@@ -17,10 +17,11 @@ export type WritePiece = (piece: PostedPiece, index: number, fill: (into: Uint8A
  *
  * @param buffers for stretches, to be used again in the next load; as many as are needed are added
  * @returns bytes of the blobs
+ * @throws {FileChanged} if it was written since the variant was registered
  * @throws {InvalidFile} what was wrong first; all reads have ended then
  */
 export async function runLoad({ file, pieces }: LoadJob, write: WritePiece, buffers: Uint8Array[]): Promise<number> {
-  const source = new OpenFileSource(file);
+  await using source = await FileSource.reopen(file);
   const budget = new ByteBudget(bufferBytesMax);
   const ofBlobs: { blob: StoredBlob; form: BlobForm; piece: PostedPiece; index: number }[] = [];
   for (const [index, piece] of pieces.entries()) {

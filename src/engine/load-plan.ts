@@ -1,5 +1,5 @@
 import { type DType, embeddingName, ownHeadName, parametersOf, type SlotClass } from "../core/index.js";
-import type { DeltaBlob, DeltaTensor, PlanesTensor } from "../formats/index.js";
+import type { TensorContents } from "../formats/index.js";
 import { contiguousStrides, type Tensor } from "../ggml/index.js";
 import type { DecoderState, Part } from "../model/index.js";
 import type { Placement } from "../storage/index.js";
@@ -9,30 +9,33 @@ import type { RegisteredVariant } from "./variants.js";
 
 /** One write of a load: what comes to lie where in a pool. */
 export interface LoadPiece {
-  readonly content: PieceContent<DeltaBlob>;
+  /** A blob by its name. */
+  readonly content: PieceContent<string>;
   readonly pool: Tensor;
   readonly offset: number;
   /** What the content leaves of them is filled with zeros. */
   readonly byteLength: number;
 }
 
-const nothing: PieceContent<DeltaBlob> = { kind: "bytes", bytes: new Uint8Array(0) };
+type Planes = Extract<TensorContents, { kind: "planes" }> & { readonly name: string };
+
+const nothing: PieceContent<string> = { kind: "bytes", bytes: new Uint8Array(0) };
 
 /**
  * Everything that is written when a variant goes into the slots it was given. What lay in them before is overwritten whole: a matrix
  * without a part of a class gets zeros.
  */
 export function planLoad(
-  { source, classes }: Pick<RegisteredVariant, "source" | "classes">,
+  { name: variant, contents, classes }: Pick<RegisteredVariant, "name" | "contents" | "classes">,
   placement: Placement,
   { pools, weights }: DecoderState,
 ): readonly LoadPiece[] {
   assert(pools, "a variant is loaded into an engine without pools");
   return parametersOf({ ...weights.config, tiedEmbeddings: !pools.layout.ownHeads }).flatMap(({ name, kind }) => {
     // A head that is the embedding has its extra rows in both pools, and no other parts of its own.
-    const isTiedHead = name === ownHeadName && !source.tensors.has(name);
-    const tensor = source.tensors.get(isTiedHead ? embeddingName : name);
-    assert(tensor, `variant ${source.path} was opened without ${name}`);
+    const isTiedHead = name === ownHeadName && !contents.tensors.has(name);
+    const tensor = contents.tensors.get(isTiedHead ? embeddingName : name);
+    assert(tensor, `variant ${variant} was registered without ${name}`);
     if (kind === "vector")
       return [pieceOf(pools.vector(name), 1 + placement.index, vectorContent(tensor, weights.get(name)), 1)];
     assert(tensor.kind !== "absolute", `matrix ${name} has absolute values`);
@@ -42,14 +45,14 @@ export function planLoad(
       const { slotClass, matrices } = classes.get(classId)!;
       const isThere = tensor.kind === "planes" && matrices.has(name);
       return isThere
-        ? partPieces(part, slot, slotClass, tensor)
+        ? partPieces(part, slot, slotClass, { ...tensor, name })
         : poolsOf(part).map((pool) => pieceOf(pool, slot, nothing));
     });
     if (!tensor.extraRows) return pieces;
     const pool = pools.extraRows(name);
     assert(pool, `there is no pool for the extra rows of ${name}`);
     const form = { kind: "numbers", dtype: tensor.dtype } as const;
-    return [...pieces, pieceOf(pool, placement.index, { kind: "blob", blob: tensor.extraRows.blob, form })];
+    return [...pieces, pieceOf(pool, placement.index, { kind: "blob", blob: tensor.extraRows, form })];
   });
 }
 
@@ -61,7 +64,7 @@ function pieceOf(pool: Tensor, place: number, content: LoadPiece["content"], dim
 }
 
 /** A norm or bias: the variant's own values, or those of the base. */
-function vectorContent(tensor: DeltaTensor, base: Tensor): LoadPiece["content"] {
+function vectorContent(tensor: TensorContents, base: Tensor): LoadPiece["content"] {
   if (tensor.kind === "absolute")
     return { kind: "blob", blob: tensor.value, form: { kind: "numbers", dtype: tensor.dtype } };
   const bytes = new Uint8Array(base.byteLength);
@@ -69,8 +72,8 @@ function vectorContent(tensor: DeltaTensor, base: Tensor): LoadPiece["content"] 
   return { kind: "bytes", bytes };
 }
 
-function partPieces(part: Part, slot: number, slotClass: SlotClass, tensor: PlanesTensor): LoadPiece[] {
-  const piece = (pool: Tensor, blob: DeltaBlob, form: BlobForm = { kind: "itself" }) =>
+function partPieces(part: Part, slot: number, slotClass: SlotClass, tensor: Planes): LoadPiece[] {
+  const piece = (pool: Tensor, blob: string, form: BlobForm = { kind: "itself" }) =>
     pieceOf(pool, slot, { kind: "blob", blob, form });
   if (part.kind === "plane") {
     assert(slotClass.kind === "plane", "a pool of planes is of another class");

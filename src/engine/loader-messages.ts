@@ -1,5 +1,5 @@
 import type { ErrorData } from "../core/index.js";
-import type { OpenFile, StoredBlob } from "../formats/index.js";
+import type { FileStamp, StoredBlob } from "../formats/index.js";
 import type { HostRange } from "../ggml/index.js";
 import type { PieceContent } from "./piece-content.js";
 
@@ -12,7 +12,8 @@ export interface LoaderThreadData {
 /** A load, as its thread gets it. */
 export interface LoadJob {
   readonly id: number;
-  readonly file: OpenFile;
+  /** As it was when the variant was registered. */
+  readonly file: FileStamp;
   readonly pieces: readonly PostedPiece[];
 }
 

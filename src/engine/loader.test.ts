@@ -1,24 +1,17 @@
 // Loads by a thread of their own, held against the same loads done here.
 
 import assert from "node:assert/strict";
-import { cp, mkdtemp, open, rm, writeFile } from "node:fs/promises";
+import { cp, mkdtemp, open, readFile, rm, truncate, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { KindredError, parametersOf } from "../core/index.js";
-import {
-  blobsInOrder,
-  type Checkpoint,
-  type DeltaBlob,
-  FileSource,
-  openCheckpoint,
-  type StoredBlob,
-  storePlane,
-} from "../formats/index.js";
+import { dtypes, KindredError, parametersOf, rowBytes } from "../core/index.js";
+import { type Checkpoint, FileSource, openCheckpoint, type StoredBlob, storePlane } from "../formats/index.js";
 import { Device } from "../ggml/index.js";
 import { type DecoderState, DeltaPools, KvCache, Weights } from "../model/index.js";
 import { type Placement, Residency } from "../storage/index.js";
+import { alignUp } from "../util/index.js";
 import { Loader } from "./loader.js";
 import { capacityOf, poolLayout } from "./pool-layout.js";
 import { memoryCheckpoint, randomWeights, smallConfig } from "./random-model.test.kit.js";
@@ -76,38 +69,48 @@ async function onDisk(t: TestContext, variant: RegisteredVariant): Promise<Regis
   const folder = await mkdtemp(join(tmpdir(), "kindred-loader-"));
   t.after(() => rm(folder, { recursive: true, force: true }));
   const path = join(folder, "blobs");
-  const { source } = variant;
+  const { contents } = variant;
   const stored = new Map<string, StoredBlob>();
   const chunks: Uint8Array[] = [];
+  await using source = await contents.reopen();
   let offset = 0;
-  for (const blob of blobsInOrder(source.tensors.values())) {
+  for (const name of blobNames(contents)) {
+    const blob = contents.locate(name);
     const bytes = new Uint8Array(blob.byteLength);
-    await source.readBlob(blob, bytes);
-    const coded = codedPlane(variant, blob, bytes);
-    stored.set(blob.name, { ...blob, offset, storedBytes: bytes.length, form: { kind: "plain" }, ...coded?.stored });
+    await source.read(blob.offset, bytes);
+    const coded = codedPlane(variant, name, bytes);
+    stored.set(name, { ...blob, offset, ...coded?.stored });
     chunks.push(coded?.bytes ?? bytes, new Uint8Array(offset % 100));
     offset += (coded?.bytes ?? bytes).length + (offset % 100);
   }
   await writeFile(path, Buffer.concat(chunks));
-  const file = await FileSource.open(path);
-  t.after(() => file[Symbol.asyncDispose]());
-  return { ...variant, source: { ...source, file: file.file, locate: ({ name }) => stored.get(name)! } };
+  await using file = await FileSource.open(path);
+  const { stamp } = file;
+  const reopen = () => FileSource.reopen(stamp);
+  return { ...variant, contents: { ...contents, file: stamp, reopen, locate: (name) => stored.get(name)! } };
 }
 
-function codedPlane({ source }: RegisteredVariant, blob: DeltaBlob, bytes: Uint8Array) {
-  for (const tensor of source.tensors.values()) {
-    if (tensor.kind !== "planes" || !tensor.planes.includes(blob) || tensor.planeDType !== "q1_0") continue;
-    const [rows, cols] = [tensor.shape[0]! - (tensor.extraRows?.count ?? 0), tensor.shape[1]!];
-    const { blob: form, stored } = storePlane("w", 0, "q1_0", { rows, cols }, bytes);
-    if (!form.code) continue;
-    const { dtype, shape } = form.code;
-    const { sha256 } = form;
-    return {
-      bytes: stored,
-      stored: { storedBytes: stored.length, sha256, form: { kind: "coded", dtype, shape } as const },
-    };
-  }
-  return undefined;
+function blobNames({ tensors }: RegisteredVariant["contents"]): readonly string[] {
+  return [...tensors.values()].flatMap((tensor) => {
+    if (tensor.kind === "absolute") return [tensor.value];
+    const extra = tensor.extraRows === null ? [] : [tensor.extraRows];
+    if (tensor.kind === "unchanged") return extra;
+    return [...extra, ...tensor.planes, ...tensor.factors.flatMap(({ down, up }) => [down, up])];
+  });
+}
+
+/** Undefined for what is no sign plane, or takes no less as a code. */
+function codedPlane({ classes }: RegisteredVariant, name: string, bytes: Uint8Array) {
+  const found = /^(?<parameter>.*)\.plane(?<plane>\d)$/.exec(name)?.groups;
+  if (!found || !classes.has(`q1_0.${found.plane}`)) return undefined;
+  const parameters = parametersOf({ ...smallConfig(), tiedEmbeddings: false });
+  const cols = parameters.find((parameter) => parameter.name === found.parameter)!.shape[1]!;
+  const rows = bytes.length / rowBytes("q1_0", alignUp(cols, dtypes.q1_0.blockSize));
+  const { blob, stored } = storePlane("w", 0, "q1_0", { rows, cols }, bytes);
+  if (!blob.code) return undefined;
+  const { dtype, shape } = blob.code;
+  const form = { kind: "coded", dtype, shape } as const;
+  return { bytes: stored, stored: { storedBytes: stored.length, sha256: blob.sha256, form } };
 }
 
 /** Of every form that there is. */
@@ -136,12 +139,10 @@ async function withDamage(t: TestContext): Promise<Home> {
   const { size } = await file.stat();
   await file.write(Uint8Array.of(0x33, 0x44), 0, 2, Math.floor(size / 2));
   await file.close();
+  await utimes(join(path, "delta.safetensors"), 1000, 1000);
   await using checkpoint = await openCheckpoint("models/tiny/base");
   const sources = [path, "models/tiny/variants/clinc"].map((one) => ({ name: one, path: one }));
   const { variants } = await openVariants(sources, checkpoint);
-  t.after(async () => {
-    for (const { source } of variants.values()) await source[Symbol.asyncDispose]();
-  });
   return await homeOf(checkpoint, [...variants.values()]);
 }
 
@@ -189,6 +190,29 @@ test("a damaged blob fails its load with the error that it has here, and no othe
   assert.match(data.message, /do not match their checksum/);
   assert.deepEqual(data, await dataOf(loadVariant(variants[0]!, places[0]!, state)));
   assert.ok((await whole!) > 1e6);
+});
+
+test("a variant whose file was written since it was registered fails its loads and says so, until it is as it was", async (t) => {
+  const { device, state, variants, places } = await withDamage(t);
+  using _ = device;
+  using loader = new Loader(device);
+  const [changed, other] = variants as [RegisteredVariant, RegisteredVariant];
+  const { path } = changed.contents.file;
+  const was = await readFile(path);
+  await utimes(path, 1, 1);
+  const load = () => loader.load(changed, places[0]!, state);
+  const data = await dataOf(load());
+  assert.equal(data.code, "file_changed");
+  assert.match(data.message, /was changed since the server started: it was .* written .*, and is .* written 1970-/);
+  assert.deepEqual(data, await dataOf(loadVariant(changed, places[0]!, state)));
+  await truncate(path, 100);
+  assert.match((await dataOf(load())).message, /and is 100 B, written/);
+  assert.ok((await loader.load(other, places[1]!, state)) > 1e6);
+  await writeFile(path, was);
+  await utimes(path, 1000, 1000);
+  assert.match((await dataOf(load())).message, /do not match their checksum/);
+  await rm(path);
+  assert.match((await dataOf(load())).message, /there is no such file/);
 });
 
 test("a device that is disposed during a load takes the loader with it, whenever that is", async (t) => {

@@ -35,29 +35,29 @@ export class Loader implements Disposable {
   }
 
   /**
-   * Reads a variant, every blob verified on the way. It must stay open until this ends.
+   * Reads a variant, every blob verified on the way.
    *
    * @returns bytes of its blobs
    * @throws {KindredError} with the code and the sentence of what kept it from being read; the slots' contents are undefined then
    */
   async load(
-    variant: Pick<RegisteredVariant, "source" | "classes">,
+    variant: Pick<RegisteredVariant, "name" | "contents" | "classes">,
     placement: Placement,
     state: DecoderState,
   ): Promise<number> {
     const pieces = planLoad(variant, placement, state);
     const id = this.#loadsBegun;
     this.#loadsBegun += 1;
-    const { source } = variant;
+    const { contents } = variant;
     const posted = pieces.map(({ content, pool, offset, byteLength }): PostedPiece => {
-      const located = content.kind === "blob" ? { ...content, blob: source.locate(content.blob) } : content;
+      const located = content.kind === "blob" ? { ...content, blob: contents.locate(content.blob) } : content;
       const range = state.pools?.isHost ? pool.hostRange(offset, byteLength) : null;
       return { content: located, range, byteLength };
     });
     this.#thread ??= this.#start();
     const { worker } = this.#thread;
     worker.ref();
-    post(worker, { type: "load", job: { id, file: source.file, pieces: posted } });
+    post(worker, { type: "load", job: { id, file: contents.file, pieces: posted } });
     return new Promise((resolve, reject) => this.#loads.set(id, { pieces, resolve, reject }));
   }
 

@@ -119,7 +119,6 @@ test("adapters of several ranks and scales in one batch with the base are W + (a
     const place = { index: residents.size, slots, vocabSize: variant.vocabSize };
     await loadVariant(variant, place, bench);
     residents.set(name, place);
-    await variant.source[Symbol.asyncDispose]();
   }
 
   const specs = ([...models.keys(), "small", null] as const).map((variant, index) => {

@@ -22,6 +22,7 @@ const variant = (...classes: readonly SlotClass[]) => {
 /** A variant takes two pages, one with two planes four: of vectors one, of each plane two. A cell takes 2 · layers · 256 bytes, in pages. */
 const demands = (fields: Partial<MemoryDemands> = {}): MemoryDemands => ({
   budgetBytes: 1_000_000,
+  processBytes: 70_000,
   baseBytes: 100_000,
   stepBytes: 50_000,
   config,
@@ -39,8 +40,8 @@ const demands = (fields: Partial<MemoryDemands> = {}): MemoryDemands => ({
 
 test("what the base, steps and fixed parts leave is shared, and the parts are the budget", () => {
   const { division, variantBytes, refused } = divideMemory(demands());
-  const { budgetBytes, baseBytes, stepBytes, fixedBytes, sharedBytes } = division;
-  assert.equal(baseBytes + stepBytes + fixedBytes + sharedBytes, budgetBytes);
+  const { budgetBytes, processBytes, baseBytes, stepBytes, fixedBytes, sharedBytes } = division;
+  assert.equal(processBytes + baseBytes + stepBytes + fixedBytes + sharedBytes, budgetBytes);
   assert.deepEqual(
     [...variantBytes],
     [
@@ -59,7 +60,10 @@ test("a variant that does not fit beside one whole request is refused with the n
   assert.equal(refused[0]?.name, "large");
   const { code, message, details } = refused[0].error;
   assert.equal(code, "insufficient_memory");
-  assert.match(message, /^Cannot serve variant large within --memory \d+ kB: it takes \d+ kB, 100 kB for the base, /);
+  assert.match(
+    message,
+    /^Cannot serve variant large within --memory \d+ kB: it takes \d+ kB, 70.0 kB for the process, 100 kB for the base, /,
+  );
   assert.match(message, /a request of 64 tokens, 20.5 kB for its own parts$/);
   assert.deepEqual(details, { budgetBytes: least + 4 * 4096, neededBytes: least + 5 * 4096 });
 });
@@ -85,17 +89,20 @@ test("less than the base and one request take is no start", () => {
 });
 
 test("where memory is not had in pages cache and pools have shares of their own, with fewer requests if need be", () => {
-  const ample = divideMemory(demands({ page: 1 }));
+  const ample = divideMemory(demands({ page: 1, processBytes: 0 }));
   assert.equal(ample.division.sharedBytes, 0);
   assert.deepEqual([ample.division.sequences, ample.division.variantsMax], [4, 2]);
   const { fixedBytes, baseBytes, stepBytes } = ample.division;
   assert.ok(baseBytes + stepBytes + fixedBytes <= 1_000_000);
   const regionBytes = 2 * config.layers * 64 * 4 * config.kvHeads * config.headDim;
   const budgetBytes = baseBytes + stepBytes + fixedBytes - regionBytes;
-  const short = divideMemory(demands({ page: 1, budgetBytes })).division;
+  const short = divideMemory(demands({ page: 1, processBytes: 0, budgetBytes })).division;
   assert.ok(short.sequences < 4 || short.variantsMax < 2);
   assert.ok(short.baseBytes + short.stepBytes + short.fixedBytes <= budgetBytes);
-  assert.throws(() => divideMemory(demands({ page: 1, budgetBytes: baseBytes + stepBytes })), InsufficientMemory);
+  assert.throws(
+    () => divideMemory(demands({ page: 1, processBytes: 0, budgetBytes: baseBytes + stepBytes })),
+    InsufficientMemory,
+  );
 });
 
 test("what is expected of weights and steps before a start is near what they take", async () => {

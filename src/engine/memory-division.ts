@@ -1,10 +1,10 @@
 // How an engine's memory is divided.
 //
-//   ┌──────────────┬──────────────┬───────┬──────────────────────────────────────────────┐
-//   │ base weights │ step buffers │ fixed │ shared: cells of sequences, slots of variants │
-//   └──────────────┴──────────────┴───────┴──────────────────────────────────────────────┘
+//   ┌─────────┬──────────────┬──────────────┬───────┬──────────────────────────────────────────────┐
+//   │ process │ base weights │ step buffers │ fixed │ shared: cells of sequences, slots of variants │
+//   └─────────┴──────────────┴──────────────┴───────┴──────────────────────────────────────────────┘
 //
-// Fixed is what pools and cache take while nothing is in them. Where memory is not had in pages that is all of both, each with a share of its
+// The process is what it has beside the rest (process-bytes.ts). Fixed is what pools and cache take while nothing is in them. Where memory is not had in pages that is all of both, each with a share of its
 // own from the start, and nothing is shared.
 
 import { type ErrorData, errorToData, InsufficientMemory, type ModelConfig } from "../core/index.js";
@@ -24,6 +24,8 @@ import type { RegisteredVariant } from "./variants.js";
 /** What a division is made for. */
 export interface MemoryDemands {
   readonly budgetBytes: number;
+  /** What the process has beside the rest, where the budget is the process's; 0 where it is of a device with memory of its own. */
+  readonly processBytes: number;
   readonly baseBytes: number;
   readonly stepBytes: number;
   readonly config: ModelConfig;
@@ -40,6 +42,8 @@ export interface MemoryDemands {
 /** How the memory is divided, in bytes. */
 export interface MemoryDivision {
   readonly budgetBytes: number;
+  /** What the process has beside the rest. */
+  readonly processBytes: number;
   readonly baseBytes: number;
   readonly stepBytes: number;
   readonly fixedBytes: number;
@@ -86,7 +90,7 @@ function sharedDivision(demands: MemoryDemands): DividedMemory {
   const fixedBytes = (sizes?.fixedBytes ?? 0) + demands.sequences * sharedCellBytes(cells);
   const sequenceBytes = cellBytes(cells, demands.contextLength);
   const pinnedBytes = pinned.reduce((sum, name) => sum + bytesOf(known(variants, name)), 0);
-  const taken = demands.baseBytes + demands.stepBytes + fixedBytes + sequenceBytes;
+  const taken = demands.processBytes + demands.baseBytes + demands.stepBytes + fixedBytes + sequenceBytes;
   if (taken + pinnedBytes > budgetBytes) throw tooSmall(demands, { fixedBytes, sequenceBytes, pinnedBytes });
   const refused = refuse(demands, { fixedBytes, sequenceBytes, pinnedBytes }, bytesOf);
   const left = new Map(
@@ -95,7 +99,7 @@ function sharedDivision(demands: MemoryDemands): DividedMemory {
     ),
   );
   const largest = Math.max(0, ...left.values());
-  const sharedBytes = budgetBytes - demands.baseBytes - demands.stepBytes - fixedBytes;
+  const sharedBytes = budgetBytes - demands.processBytes - demands.baseBytes - demands.stepBytes - fixedBytes;
   const free = sharedBytes - sequenceBytes - pinnedBytes;
   const unpinned = left.size - pinned.length;
   return {
@@ -127,7 +131,7 @@ function fixedDivision(demands: MemoryDemands): DividedMemory {
   const variants = left.map(([, own]) => own);
   const least = oneOfEach(config, variants);
   const leastBytes = least ? bytesOfLayout(least) : 0;
-  const free = budgetBytes - demands.baseBytes - demands.stepBytes - leastBytes;
+  const free = budgetBytes - demands.processBytes - demands.baseBytes - demands.stepBytes - leastBytes;
   const sequences = Math.min(demands.sequences, Math.floor(free / sequenceBytes));
   if (sequences < 1) throw tooSmall(demands, { fixedBytes: leastBytes, sequenceBytes, pinnedBytes: 0 });
   const kvBytes = sequences * sequenceBytes;
@@ -157,7 +161,14 @@ interface Parts {
   readonly pinnedBytes: number;
 }
 
-const partsOf = ({ budgetBytes, baseBytes, stepBytes }: MemoryDemands) => ({ budgetBytes, baseBytes, stepBytes });
+function partsOf({ budgetBytes, processBytes, baseBytes, stepBytes }: MemoryDemands) {
+  return { budgetBytes, processBytes, baseBytes, stepBytes };
+}
+
+/** As errors name it. */
+function processPart({ processBytes }: MemoryDemands): Readonly<Record<string, number>> {
+  return processBytes > 0 ? { "the process": processBytes } : {};
+}
 
 /** The variants that do not fit even if nobody else had anything. */
 function refuse(
@@ -165,14 +176,15 @@ function refuse(
   { fixedBytes, sequenceBytes, pinnedBytes }: Parts,
   bytesOf: (variant: Pick<RegisteredVariant, "classes" | "vocabSize" | "untied" | "needs">) => number,
 ): DividedMemory["refused"] {
-  const { budgetBytes, baseBytes, stepBytes, variants, pinned } = demands;
-  const free = budgetBytes - baseBytes - stepBytes - fixedBytes - sequenceBytes - pinnedBytes;
+  const { budgetBytes, processBytes, baseBytes, stepBytes, variants, pinned } = demands;
+  const free = budgetBytes - processBytes - baseBytes - stepBytes - fixedBytes - sequenceBytes - pinnedBytes;
   return [...variants]
     .filter(([name, own]) => !pinned.includes(name) && bytesOf(own) > free)
     .map(([name, own]) => {
       const error = new InsufficientMemory(`serve variant ${name}`, {
         budgetBytes,
         parts: {
+          ...processPart(demands),
           "the base": baseBytes,
           "the buffers of a step": stepBytes + fixedBytes,
           [`a request of ${demands.contextLength} tokens`]: sequenceBytes,
@@ -188,6 +200,7 @@ function tooSmall(demands: MemoryDemands, { fixedBytes, sequenceBytes, pinnedByt
   return new InsufficientMemory("start", {
     budgetBytes: demands.budgetBytes,
     parts: {
+      ...processPart(demands),
       "the base": demands.baseBytes,
       "the buffers of a step": demands.stepBytes + fixedBytes,
       [`one request of ${demands.contextLength} tokens (--context)`]: sequenceBytes,

@@ -4,6 +4,7 @@ import { weightBytes } from "../model/index.js";
 import { memoryShare } from "./defaults.js";
 import { divideMemory, type MemoryDivision } from "./memory-division.js";
 import type { EngineInfo, EngineOptions } from "./messages.js";
+import { processBytes } from "./process-bytes.js";
 import { expectedStepBytes } from "./step-bytes.js";
 import { checkPins, openVariants } from "./variants.js";
 
@@ -27,7 +28,6 @@ export async function planMemory(options: EngineOptions): Promise<MemoryPlan> {
   using device = Device.open({ kind: options.device, threads: 1 });
   const { config } = base;
   const { variants, refused } = await openVariants(options.variants, base, { isChecked: true });
-  for (const { source } of variants.values()) await source[Symbol.asyncDispose]();
   checkPins(options.pinned, { variants, refused });
   const contextLength = Math.min(options.contextLength, config.contextLength);
   const divided = divideMemory({
@@ -35,6 +35,7 @@ export async function planMemory(options: EngineOptions): Promise<MemoryPlan> {
     budgetBytes: options.memoryBytes ?? Math.floor(memoryShare * device.freeBytes),
     config,
     contextLength,
+    processBytes: device.page > 1 ? processBytes(options.variants.length) : 0,
     baseBytes: weightBytes(base, options.baseDType),
     stepBytes: expectedStepBytes(config, { ...options, contextLength }),
     variants,

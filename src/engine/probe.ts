@@ -1,5 +1,5 @@
 import { defaultSampling, type SequenceSpec } from "../core/index.js";
-import { type Checkpoint, residentBytes } from "../formats/index.js";
+import type { Checkpoint } from "../formats/index.js";
 import type { Device } from "../ggml/index.js";
 import { type BaseDType, type DecoderState, DeltaPools, KvCache, type KvDType, Weights } from "../model/index.js";
 import { Scheduler } from "../scheduler/index.js";
@@ -38,9 +38,9 @@ const stepTokens = 512;
 
 /**
  * A base and variants of it to be measured instead of served, by the parts that serve them: the same weights, pools and steps. The
- * device owns what was made on it, so disposing a probe closes its artifacts only.
+ * device owns what is made on it.
  */
-export class Probe implements AsyncDisposable {
+export class Probe {
   readonly #state: DecoderState;
   readonly #stepper: Stepper;
   readonly #variants: ReadonlyMap<string, RegisteredVariant>;
@@ -51,29 +51,24 @@ export class Probe implements AsyncDisposable {
   static async open(device: Device, options: ProbeOptions): Promise<Probe> {
     const { base, baseDType: dtype, signal } = options;
     const variants = new Map<string, RegisteredVariant>();
-    try {
-      for (const { name, path } of options.variants) {
-        assert(!variants.has(name), `two variants are named ${name}`);
-        variants.set(name, await registerVariant(name, path, base));
-      }
-      const weights = await Weights.load(device, base, { dtype, signal });
-      const layout = poolLayout(base.config, [...variants.values()], Number.POSITIVE_INFINITY);
-      const pools = layout && new DeltaPools(device, base.config, { ...layout, variants: variants.size });
-      pools?.copyBaseVectors(weights);
-      // Every reading has a region of its own, and so has every answer: never both at once.
-      const regions = Math.max(options.sequences, 1 + variants.size);
-      const { contextLength, kvDType } = options;
-      const cache = new KvCache(device, base.config, { contextLength, regions, dtype: kvDType });
-      const probe = new Probe(device, { weights, cache, pools }, variants, options.sequences);
-      for (const variant of variants.values()) {
-        signal.throwIfAborted();
-        await probe.#load(variant);
-      }
-      return probe;
-    } catch (error) {
-      for (const { source } of variants.values()) await source[Symbol.asyncDispose]();
-      throw error;
+    for (const { name, path } of options.variants) {
+      assert(!variants.has(name), `two variants are named ${name}`);
+      variants.set(name, await registerVariant(name, path, base));
     }
+    const weights = await Weights.load(device, base, { dtype, signal });
+    const layout = poolLayout(base.config, [...variants.values()], Number.POSITIVE_INFINITY);
+    const pools = layout && new DeltaPools(device, base.config, { ...layout, variants: variants.size });
+    pools?.copyBaseVectors(weights);
+    // Every reading has a region of its own, and so has every answer: never both at once.
+    const regions = Math.max(options.sequences, 1 + variants.size);
+    const { contextLength, kvDType } = options;
+    const cache = new KvCache(device, base.config, { contextLength, regions, dtype: kvDType });
+    const probe = new Probe(device, { weights, cache, pools }, variants, options.sequences);
+    for (const variant of variants.values()) {
+      signal.throwIfAborted();
+      await probe.#load(variant);
+    }
+    return probe;
   }
 
   private constructor(
@@ -96,7 +91,7 @@ export class Probe implements AsyncDisposable {
 
   /** Device memory that a variant takes while it is resident. */
   residentBytes(variant: string): number {
-    return residentBytes(this.#variant(variant).source);
+    return this.#variant(variant).residentBytes;
   }
 
   /** Begins a text; null reads as the base. One reading a variant at a time. */
@@ -135,10 +130,6 @@ export class Probe implements AsyncDisposable {
       await new Promise(setImmediate);
     }
     return answers;
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    for (const { source } of this.#variants.values()) await source[Symbol.asyncDispose]();
   }
 
   async #load(variant: RegisteredVariant): Promise<void> {

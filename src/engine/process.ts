@@ -17,6 +17,7 @@ process.on("disconnect", () => process.exit(0));
 try {
   const [start] = (await once(process, "message")) as [StartEngine];
   const engine = await Engine.open(start.options, send);
+  globalThis.gc?.(); // reading the base and the variants leaves much that never comes again
   process.on("message", (message: ToEngine) => {
     if (message.type === "submit") engine.submit(message.spec);
     else engine.abort(message.id);

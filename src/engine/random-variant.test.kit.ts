@@ -1,6 +1,5 @@
 // Fine-tunes at random: as something to load into pools, and as whole weights for the reference decoder.
 
-import assert from "node:assert/strict";
 import {
   type DType,
   dtypes,
@@ -15,6 +14,7 @@ import type { DeltaBlob, DeltaTensor, FactorDType, PlaneDType, VariantSource } f
 import { fromFloat32, toFloat32 } from "../ggml/index.js";
 import { alignUp, uniformAt } from "../util/index.js";
 import type { WeightTable } from "./random-model.test.kit.js";
+import { VariantForms } from "./variant-forms.js";
 import { describeVariant, type RegisteredVariant } from "./variants.js";
 
 export interface RandomVariant {
@@ -146,6 +146,13 @@ export function registered(config: ModelConfig, base: WeightTable, variant: Rand
       return [name, tensor];
     }),
   );
+  const all = Buffer.concat([...bytes.values()]);
+  const offsets = new Map<string, number>();
+  let end = 0;
+  for (const [name, { length }] of bytes) {
+    offsets.set(name, end);
+    end += length;
+  }
   const source: VariantSource = {
     name: `random ${variant.seed}`,
     path: "memory",
@@ -154,11 +161,24 @@ export function registered(config: ModelConfig, base: WeightTable, variant: Rand
     text: {},
     tensors,
     readBlob: async ({ name }, into) => into.set(bytes.get(name)!),
-    file: { path: "memory", size: 0, descriptor: -1 },
-    locate: ({ name }) => assert.fail(`${name} lies in no file`),
+    file: { path: "memory", size: all.length, modifiedMs: 0 },
+    locate: (blob) => ({
+      ...blob,
+      offset: offsets.get(blob.name)!,
+      storedBytes: blob.byteLength,
+      form: { kind: "plain" },
+    }),
     [Symbol.asyncDispose]: async () => {},
   };
-  return describeVariant(source.name, source, config);
+  const described = describeVariant(source.name, source, config, new VariantForms());
+  const { tensors: parts, file } = described.contents;
+  const memory = {
+    ...file,
+    read: async (offset: number, into: Uint8Array) => into.set(all.subarray(offset, offset + into.length)),
+    [Symbol.asyncDispose]: async () => {},
+  };
+  const locate = (name: string) => described.contents.locate(name);
+  return { ...described, contents: { tensors: parts, file, locate, reopen: async () => memory } };
 }
 
 /** The fine-tune as a model of its own. */

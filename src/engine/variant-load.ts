@@ -1,3 +1,4 @@
+import { readStored } from "../formats/index.js";
 import type { DecoderState } from "../model/index.js";
 import type { Placement } from "../storage/index.js";
 import { inLanes } from "../util/index.js";
@@ -12,21 +13,25 @@ const blobsAtOnce = 8;
  * has a {@link Loader}.
  *
  * @returns bytes of its blobs
+ * @throws {FileChanged} if its file was written since it was registered
  * @throws {InvalidFile} when a blob is not what was written; the slots' contents are undefined then
  */
 export async function loadVariant(
-  variant: Pick<RegisteredVariant, "source" | "classes">,
+  variant: Pick<RegisteredVariant, "name" | "contents" | "classes">,
   placement: Placement,
   state: DecoderState,
 ): Promise<number> {
+  const { contents } = variant;
+  await using source = await contents.reopen();
   let bytesRead = 0;
   await inLanes(planLoad(variant, placement, state), blobsAtOnce, async ({ content, pool, offset, byteLength }) => {
     let bytes: Uint8Array;
     if (content.kind === "bytes") bytes = content.bytes;
     else {
-      const { blob, form } = content;
+      const { form } = content;
+      const blob = contents.locate(content.blob);
       bytes = new Uint8Array(blob.byteLength);
-      await variant.source.readBlob(blob, bytes);
+      await readStored(source, blob, bytes);
       bytesRead += blob.byteLength;
       bytes = formed(bytes, form);
     }

@@ -1,22 +1,33 @@
 import {
-  embeddingName,
+  type ErrorData,
   errorFromData,
   errorToData,
   KindredError,
   type ModelConfig,
   ownHeadName,
   type SlotClass,
-  slotClassId,
 } from "../core/index.js";
-import { blobsInOrder, type Checkpoint, openVariant, slotClassesOf, type VariantSource } from "../formats/index.js";
+import {
+  blobsInOrder,
+  type Checkpoint,
+  openVariant,
+  packContents,
+  residentBytes,
+  type VariantContents,
+  type VariantSource,
+} from "../formats/index.js";
 import type { SlotNeeds } from "../storage/index.js";
-import { sha256 } from "../util/index.js";
+import { inLanes, sha256 } from "../util/index.js";
 import type { EngineInfo, EngineOptions } from "./messages.js";
+import { VariantForms } from "./variant-forms.js";
 
-/** A variant that this engine can serve: where it is read from, open and checked, and what it takes to be resident. */
+/** Opening one is waiting for files, for the most part. */
+const openedAtOnce = 8;
+
+/** A variant that this engine can serve: where it is read from, checked and closed again, and what it takes to be resident. */
 export interface RegisteredVariant {
   readonly name: string;
-  readonly source: VariantSource;
+  readonly contents: VariantContents;
   /** The classes of its parts by their ids, each with the matrices where it has one. */
   readonly classes: ReadonlyMap<string, { readonly slotClass: SlotClass; readonly matrices: ReadonlySet<string> }>;
   /** The ids of these classes: it needs a slot of each. */
@@ -25,6 +36,8 @@ export interface RegisteredVariant {
   readonly vocabSize: number;
   /** It has an output head of its own, and the base has not. */
   readonly untied: boolean;
+  /** What it has by itself; see `residentBytes`. */
+  readonly residentBytes: number;
   /** SHA-256 over the checksums of its blobs; null where they have none, so that a load may read others than the one before. */
   readonly digest: string | null;
 }
@@ -54,7 +67,7 @@ export class OnlyExact extends KindredError {
 }
 
 /**
- * Opens every variant against the base. One that does not fit is refused and the others go on.
+ * Registers every variant, several at a time. One that does not fit the base is refused and the others go on.
  *
  * @param options.isChecked only headers are read; see `openVariant`
  */
@@ -63,14 +76,17 @@ export async function openVariants(
   base: Checkpoint,
   options: { isChecked?: boolean } = {},
 ): Promise<{ variants: Map<string, RegisteredVariant>; refused: EngineInfo["refused"] }> {
+  const forms = new VariantForms();
+  const outcomes = new Map<string, RegisteredVariant | ErrorData>();
+  await inLanes(sources, openedAtOnce, async ({ name, path }) => {
+    outcomes.set(name, await registerVariant(name, path, base, { ...options, forms }).catch(errorToData));
+  });
   const variants = new Map<string, RegisteredVariant>();
-  const refused: { name: string; error: ReturnType<typeof errorToData> }[] = [];
-  for (const { name, path } of sources) {
-    try {
-      variants.set(name, await registerVariant(name, path, base, options));
-    } catch (error) {
-      refused.push({ name, error: errorToData(error) });
-    }
+  const refused: { name: string; error: ErrorData }[] = [];
+  for (const { name } of sources) {
+    const outcome = outcomes.get(name)!;
+    if ("contents" in outcome) variants.set(name, outcome);
+    else refused.push({ name, error: outcome });
   }
   return { variants, refused };
 }
@@ -89,38 +105,40 @@ export function checkPins(
 }
 
 /**
- * Opens one variant against the base.
+ * Opens one variant, holds it against the base, and closes it.
  *
+ * @param options.forms those of others that are registered, to be shared
  * @throws {KindredError} if it is damaged, was made against another base, has another blueprint, or has only exact layers
  */
 export async function registerVariant(
   name: string,
   path: string,
   base: Checkpoint,
-  options: { isChecked?: boolean } = {},
+  { forms = new VariantForms(), ...options }: { isChecked?: boolean; forms?: VariantForms } = {},
 ): Promise<RegisteredVariant> {
-  const source = await openVariant(path, base, options);
-  try {
-    checkBlueprint(name, source.config, base.config);
-    if ([...source.tensors.values()].some(({ kind }) => kind === "exact")) throw new OnlyExact(name);
-  } catch (error) {
-    await source[Symbol.asyncDispose]();
-    throw error;
-  }
-  return describeVariant(name, source, base.config);
+  await using source = await openVariant(path, base, options);
+  checkBlueprint(name, source.config, base.config);
+  if ([...source.tensors.values()].some(({ kind }) => kind === "exact")) throw new OnlyExact(name);
+  return describeVariant(name, source, base.config, forms);
 }
 
-/** What an open variant takes on a base of this blueprint. */
-export function describeVariant(name: string, source: VariantSource, base: ModelConfig): RegisteredVariant {
+/** What an open variant takes on a base of this blueprint, and where it is read from. */
+export function describeVariant(
+  name: string,
+  source: VariantSource,
+  base: ModelConfig,
+  forms: VariantForms,
+): RegisteredVariant {
   const untied = base.tiedEmbeddings && source.tensors.has(ownHeadName);
-  const classes = classesOf(source, untied);
+  const { contents, classes, needs } = forms.of(source, untied);
   return {
     name,
-    source,
+    contents: packContents(source, contents),
     classes,
-    needs: new Set(classes.keys()),
+    needs,
     vocabSize: source.config.vocabSize,
     untied,
+    residentBytes: residentBytes(source),
     digest: digestOf(source),
   };
 }
@@ -129,22 +147,6 @@ function digestOf({ tensors }: VariantSource): string | null {
   const blobs = blobsInOrder(tensors.values());
   if (blobs.some((blob) => blob.sha256 === null)) return null;
   return sha256(blobs.map((blob) => `${blob.name} ${blob.sha256}\n`).join(""));
-}
-
-function classesOf({ tensors }: VariantSource, untied: boolean): RegisteredVariant["classes"] {
-  const classes = new Map<string, { slotClass: SlotClass; matrices: Set<string> }>();
-  for (const tensor of tensors.values()) {
-    if (tensor.kind !== "planes") continue;
-    const isApart = untied && (tensor.name === embeddingName || tensor.name === ownHeadName);
-    for (const plain of slotClassesOf(tensor)) {
-      const slotClass: SlotClass = isApart ? { ...plain, untied: true } : plain;
-      const id = slotClassId(slotClass);
-      const known = classes.get(id) ?? { slotClass, matrices: new Set() };
-      known.matrices.add(tensor.name);
-      classes.set(id, known);
-    }
-  }
-  return classes;
 }
 
 function checkBlueprint(name: string, own: ModelConfig, base: ModelConfig): void {

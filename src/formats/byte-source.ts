@@ -1,7 +1,8 @@
 import { read } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { promisify } from "node:util";
-import { InvalidFile } from "../core/index.js";
+import { InvalidFile, KindredError } from "../core/index.js";
+import { formatBytes } from "../util/index.js";
 
 /** Bytes that can be read from any offset: what the readers of this folder need of a file. */
 export interface ByteSource {
@@ -22,32 +23,80 @@ const readBytesMax = 2 ** 30;
 
 const readAt = promisify(read);
 
-/** A file that is open in this process, as plain data: any of its threads can read it until whoever opened it closes it. */
-export interface OpenFile {
-  /** For error messages. */
+/** By what one knows whether a file is still what it was. Plain data, so that another thread can open it. */
+export interface FileStamp {
   readonly path: string;
   readonly size: number;
-  /** The system's number for it. */
-  readonly descriptor: number;
+  /** When it was written last, in milliseconds since 1970. */
+  readonly modifiedMs: number;
 }
 
-/** The bytes of a file that somebody else opened and will close. Reads may overlap. */
-export class OpenFileSource implements ByteSource {
-  readonly path: string;
-  readonly size: number;
-  readonly #descriptor: number;
+/** A file that was written since it was looked at. */
+export class FileChanged extends KindredError {
+  constructor(was: FileStamp, is: FileStamp) {
+    const told = ({ size, modifiedMs }: FileStamp) =>
+      `${formatBytes(size)}, written ${new Date(modifiedMs).toISOString()}`;
+    super(
+      "file_changed",
+      409,
+      `Cannot load ${was.path}: it was changed since the server started: it was ${told(was)}, and is ${told(is)}; restart to serve it as it is, or put it back as it was`,
+      { details: { path: was.path } },
+    );
+  }
+}
 
-  constructor({ path, size, descriptor }: OpenFile) {
-    this.path = path;
-    this.size = size;
-    this.#descriptor = descriptor;
+/** A file opened for reading; disposing closes it. Reads may overlap. */
+export class FileSource implements ByteSource, AsyncDisposable {
+  readonly stamp: FileStamp;
+  readonly #handle: FileHandle;
+
+  private constructor(stamp: FileStamp, handle: FileHandle) {
+    this.stamp = stamp;
+    this.#handle = handle;
+  }
+
+  get path(): string {
+    return this.stamp.path;
+  }
+
+  get size(): number {
+    return this.stamp.size;
+  }
+
+  /** @throws {InvalidFile} if there is no such file, it is a folder, or it may not be read */
+  static async open(path: string): Promise<FileSource> {
+    const handle = await open(path, "r").catch((cause: unknown) => {
+      throw new InvalidFile(path, openingProblem(cause), { cause });
+    });
+    try {
+      const stats = await handle.stat();
+      if (!stats.isFile()) throw new InvalidFile(path, "it is not a regular file");
+      return new FileSource({ path, size: stats.size, modifiedMs: stats.mtimeMs }, handle);
+    } catch (error) {
+      await handle.close();
+      throw error;
+    }
+  }
+
+  /**
+   * Opens a file that was looked at before.
+   *
+   * @throws {FileChanged} if it was written since
+   * @throws {InvalidFile} as `open` does
+   */
+  static async reopen(was: FileStamp): Promise<FileSource> {
+    const source = await FileSource.open(was.path);
+    const { size, modifiedMs } = source.stamp;
+    if (size === was.size && modifiedMs === was.modifiedMs) return source;
+    await source[Symbol.asyncDispose]();
+    throw new FileChanged(was, source.stamp);
   }
 
   async read(offset: number, into: Uint8Array): Promise<void> {
     if (offset < 0 || offset + into.length > this.size) throw this.#ended(offset, into.length);
     for (let filled = 0; filled < into.length; ) {
       const length = Math.min(into.length - filled, readBytesMax);
-      const { bytesRead } = await readAt(this.#descriptor, into, filled, length, offset + filled).catch(
+      const { bytesRead } = await readAt(this.#handle.fd, into, filled, length, offset + filled).catch(
         (cause: unknown) => {
           throw new InvalidFile(this.path, `reading at byte ${offset + filled} failed`, { cause });
         },
@@ -62,35 +111,6 @@ export class OpenFileSource implements ByteSource {
       this.path,
       `it is truncated: bytes ${offset} to ${offset + length} are needed, it has ${this.size}`,
     );
-  }
-}
-
-/** A file opened for reading; disposing closes it. Reads may overlap. */
-export class FileSource extends OpenFileSource implements AsyncDisposable {
-  /** For other threads to read, until this is disposed. */
-  readonly file: OpenFile;
-  readonly #handle: FileHandle;
-
-  private constructor(path: string, size: number, handle: FileHandle) {
-    const file = { path, size, descriptor: handle.fd };
-    super(file);
-    this.file = file;
-    this.#handle = handle;
-  }
-
-  /** @throws {InvalidFile} if there is no such file, it is a folder, or it may not be read */
-  static async open(path: string): Promise<FileSource> {
-    const handle = await open(path, "r").catch((cause: unknown) => {
-      throw new InvalidFile(path, openingProblem(cause), { cause });
-    });
-    try {
-      const stats = await handle.stat();
-      if (!stats.isFile()) throw new InvalidFile(path, "it is not a regular file");
-      return new FileSource(path, stats.size, handle);
-    } catch (error) {
-      await handle.close();
-      throw error;
-    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

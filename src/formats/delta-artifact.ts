@@ -20,7 +20,7 @@ import { basename, join, resolve } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { BaseMismatch, InvalidFile, type ModelConfig, ownHeadName } from "../core/index.js";
 import { alignUp, assert, sha256 } from "../util/index.js";
-import { FileSource, type OpenFile } from "./byte-source.js";
+import { FileSource, type FileStamp } from "./byte-source.js";
 import type { Checkpoint } from "./checkpoint.js";
 import { checkDeltaTensors, deltaConfig } from "./delta-check.js";
 import { type DeltaManifest, type OriginalFile, parseManifest, printManifest, totalsOf } from "./delta-manifest.js";
@@ -95,8 +95,8 @@ export class DeltaArtifact implements VariantSource {
     await readStored(this.#source, this.locate(blob), into);
   }
 
-  get file(): OpenFile {
-    return this.#source.file;
+  get file(): FileStamp {
+    return this.#source.stamp;
   }
 
   locate(blob: DeltaBlob): StoredBlob {

@@ -186,11 +186,16 @@ export function blobsOf(tensor: DeltaTensor): readonly DeltaBlob[] {
  */
 export function blobsInOrder(tensors: Iterable<DeltaTensor>): readonly DeltaBlob[] {
   const all = [...tensors];
+  return [...servedBlobs(all), ...all.flatMap(exactBlobsOf)];
+}
+
+/** Those of {@link blobsInOrder} that serving reads. */
+export function servedBlobs(all: readonly DeltaTensor[]): readonly DeltaBlob[] {
   const planesMax = Math.max(0, ...all.map((tensor) => planesOf(tensor).length));
   const byPlane = Array.from({ length: planesMax }, (_, plane) =>
     all.flatMap((tensor) => planesOf(tensor).slice(plane, plane + 1)),
   );
-  return [...all.flatMap(wholeBlobsOf), ...byPlane.flat(), ...all.flatMap(factorBlobsOf), ...all.flatMap(exactBlobsOf)];
+  return [...all.flatMap(wholeBlobsOf), ...byPlane.flat(), ...all.flatMap(factorBlobsOf)];
 }
 
 function wholeBlobsOf(tensor: DeltaTensor): readonly DeltaBlob[] {

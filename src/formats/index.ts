@@ -14,7 +14,14 @@ export { storePlane } from "./plane-code.js";
 export { residentBytes, slotClassesOf } from "./resident-bytes.js";
 export * from "./safetensors.js";
 export * from "./safetensors-writer.js";
-export { type StoredBlob, unpackBlob } from "./stored-blob.js";
+export { readStored, type StoredBlob, unpackBlob } from "./stored-blob.js";
 export { differingText, printJson, printText, type TextOverrides } from "./text-files.js";
+export {
+  type ContentsForm,
+  contentsForm,
+  packContents,
+  type TensorContents,
+  type VariantContents,
+} from "./variant-contents.js";
 export type { VariantSource } from "./variant-source.js";
 export { withVocabulary } from "./vocabulary-view.js";

@@ -12,7 +12,7 @@
 import { basename, join, resolve } from "node:path";
 import { InvalidFile, type ModelConfig, type Parameter, parametersOf, tensorBytes } from "../core/index.js";
 import { assert } from "../util/index.js";
-import { FileSource, type OpenFile } from "./byte-source.js";
+import { FileSource, type FileStamp } from "./byte-source.js";
 import type { Checkpoint } from "./checkpoint.js";
 import { blobOfFactor, type DeltaBlob, type DeltaTensor, type FloatDType } from "./delta-tensor.js";
 import { readJson } from "./json-file.js";
@@ -73,8 +73,8 @@ export class PeftAdapter implements VariantSource {
     await readStored(this.#source, this.locate(blob), into);
   }
 
-  get file(): OpenFile {
-    return this.#source.file;
+  get file(): FileStamp {
+    return this.#source.stamp;
   }
 
   locate({ name }: DeltaBlob): StoredBlob {

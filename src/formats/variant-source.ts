@@ -1,5 +1,5 @@
 import type { ModelConfig } from "../core/index.js";
-import type { OpenFile } from "./byte-source.js";
+import type { FileStamp } from "./byte-source.js";
 import type { DeltaBlob, DeltaTensor } from "./delta-tensor.js";
 import type { StoredBlob } from "./stored-blob.js";
 import type { TextOverrides } from "./text-files.js";
@@ -23,8 +23,8 @@ export interface VariantSource extends AsyncDisposable {
    * @throws {InvalidFile} if the bytes are not those that were written
    */
   readBlob(blob: DeltaBlob, into: Uint8Array): Promise<void>;
-  /** The file that blobs lie in; open until this is disposed. */
-  readonly file: OpenFile;
-  /** Where in it a blob lies, for whoever reads it in another thread. */
+  /** The file that blobs lie in. */
+  readonly file: FileStamp;
+  /** Where in it a blob lies, for whoever opens it again. */
   locate(blob: DeltaBlob): StoredBlob;
 }

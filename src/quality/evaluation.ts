@@ -99,8 +99,8 @@ export async function evaluate(options: EvaluationOptions): Promise<Evaluation> 
     sequences: engine.sequences,
     signal,
   };
-  await using reference = await Probe.open(device, { base: tuned, variants: [], baseDType: tunedDType, ...held });
-  await using served = await Probe.open(device, { base, variants: deltas, baseDType: engine.baseDType, ...held });
+  const reference = await Probe.open(device, { base: tuned, variants: [], baseDType: tunedDType, ...held });
+  const served = await Probe.open(device, { base, variants: deltas, baseDType: engine.baseDType, ...held });
 
   const { vocabSize } = tuned.config;
   const contestants = [

@@ -136,7 +136,7 @@ async function checkServed(base: Checkpoint, variants: readonly { name: string; 
   using device = Device.open({ kind: "cpu", threads: 1 });
   const { signal } = new AbortController();
   const held = { baseDType: "f32", kvDType: "f32", contextLength: 32, sequences: 4, signal } as const;
-  await using probe = await Probe.open(device, { base, variants, ...held });
+  const probe = await Probe.open(device, { base, variants, ...held });
   for (const { name } of variants) {
     const { config } = tuned.get(name)!;
     const tokens = [...randomTokens(12, 99), config.vocabSize - 1];

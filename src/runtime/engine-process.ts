@@ -2,7 +2,15 @@ import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
 import { errorFromData, errorToData, KindredError } from "../core/index.js";
-import type { EngineInfo, EngineOptions, FromEngine, StartEngine, ToEngine } from "../engine/index.js";
+import {
+  type EngineInfo,
+  type EngineOptions,
+  type FromEngine,
+  heapEnvironment,
+  heapFlags,
+  type StartEngine,
+  type ToEngine,
+} from "../engine/index.js";
 import { assert } from "../util/index.js";
 import type { EnginePort } from "./engine-port.js";
 
@@ -127,6 +135,8 @@ async function launch(
   const entry = fileURLToPath(import.meta.resolve("../engine/process.js"));
   const child = fork(entry, [], {
     serialization: "advanced",
+    execArgv: [...process.execArgv, ...heapFlags],
+    env: { ...process.env, ...heapEnvironment },
     stdio: ["ignore", "inherit", "inherit", "ipc"],
   });
   return new Promise((resolve, reject) => {
