@@ -46,20 +46,16 @@ export async function openService(options: ServiceOptions): Promise<Service> {
   const onMessage = (message: FromEngine) => {
     if (message.type === "loading") options.onLoading?.(message);
   };
+  const opening = openTexts(sources, checkpoint); // while the engine starts
   const port = await (options.inline ? InlineEngine : EngineProcess).start(engineOptions, onMessage);
   try {
     const refused = [...port.info.refused];
     const base = baseModel(options.name ?? checkpoint.name, checkpoint, options.base, port.info);
     const models = [base];
-    const served = sources.filter((source) => !refused.some(({ name }) => name === source.name));
-    const outcomes = new Map<string, ServedModel | ErrorData>();
-    await inLanes(served, openedAtOnce, async (source) => {
-      outcomes.set(source.name, await variantModel(source, base, checkpoint).catch(errorToData));
-    });
-    for (const { name } of served) {
-      const outcome = outcomes.get(name)!;
-      if (outcome instanceof ServedModel) models.push(outcome);
-      else refused.push({ name, error: outcome });
+    for (const [source, found] of await opening) {
+      if (refused.some(({ name }) => name === source.name)) continue;
+      if ("assets" in found) models.push(variantModel(source, found, base));
+      else refused.push({ name: source.name, error: found });
     }
     const completer = new LocalCompleter(port, {
       models,
@@ -104,21 +100,51 @@ function baseModel(id: string, base: Checkpoint, file: string, { contextLength }
   });
 }
 
-/** A variant without a tokenizer of its own shares the base's. */
-async function variantModel(
-  source: { readonly name: string; readonly path: string },
-  { card, tokenizer }: ServedModel,
+type VariantPath = EngineOptions["variants"][number];
+
+/** What of a variant the engine does not know. */
+interface VariantTexts extends Pick<VariantSource, "configJson"> {
+  readonly assets: Checkpoint["text"];
+  /** Undefined where it has none of its own. */
+  readonly tokenizer: Tokenizer | undefined;
+  readonly vocabSize: number;
+  /** When its folder was written, in seconds since 1970. */
+  readonly created: number;
+}
+
+/** The texts of all, or what kept one from being read. */
+async function openTexts(
+  sources: readonly VariantPath[],
   base: Checkpoint,
-): Promise<ServedModel> {
-  await using variant = await openVariant(source.path, base, { isChecked: true }); // by the engine
+): Promise<ReadonlyMap<VariantPath, VariantTexts | ErrorData>> {
+  const found = new Map<VariantPath, VariantTexts | ErrorData>();
+  await inLanes(sources, openedAtOnce, async (source) => {
+    found.set(source, await textsOf(source, base).catch(errorToData));
+  });
+  return new Map(sources.map((source) => [source, found.get(source)!]));
+}
+
+async function textsOf({ path: folder }: VariantPath, base: Checkpoint): Promise<VariantTexts> {
+  await using variant = await openVariant(folder, base, { isChecked: true }); // by the engine
   const assets = { ...base.text, ...variant.text };
+  const tokenizer = hasOwnTokenizer(variant) ? Tokenizer.from(assets, folder) : undefined;
+  const { config, configJson } = variant;
+  return { assets, tokenizer, vocabSize: config.vocabSize, configJson, created: writtenSeconds(folder) };
+}
+
+/** A variant without a tokenizer of its own shares the base's. */
+function variantModel(
+  { name }: VariantPath,
+  { assets, tokenizer, vocabSize, configJson, created }: VariantTexts,
+  base: ServedModel,
+): ServedModel {
   return new ServedModel({
-    card: { ...card, id: source.name, parent: card.id, created: writtenSeconds(source.path) },
-    variant: source.name,
+    card: { ...base.card, id: name, parent: base.card.id, created },
+    variant: name,
     assets,
-    tokenizer: hasOwnTokenizer(variant) ? Tokenizer.from(assets, source.path) : tokenizer,
-    vocabSize: variant.config.vocabSize,
-    configJson: variant.configJson,
+    tokenizer: tokenizer ?? base.tokenizer,
+    vocabSize,
+    configJson,
   });
 }
 
