@@ -66,7 +66,8 @@ test("a plan says what an engine then does, and how many variants fit beside so 
   const { memory } = running.service.info;
   const { stepBytes, sharedBytes } = plan.division;
   assert.deepEqual({ ...memory, stepBytes, sharedBytes }, plan.division);
-  assert.ok(Math.abs(stepBytes - memory.stepBytes) < 0.2 * memory.stepBytes);
+  // Masks are expected, which only devices without kernels need.
+  assert.ok(memory.stepBytes < 1.1 * stepBytes && memory.stepBytes > 0.6 * stepBytes);
   assert.equal(sharedBytes + stepBytes, memory.sharedBytes + memory.stepBytes);
   assert.equal(plan.variants.length, 7);
   const rows = plan.rows as { requests: number; variantBytes: number; room: number }[];
