@@ -42,6 +42,7 @@ export function context(fields: Partial<Omit<BatchContext, "config">> & { slidin
     contextLength: 512,
     extraRows: 16,
     attendsByRow: false,
+    mergeable: new Set(["q1_0.1", "q1_0.2"]),
     resident: find,
     ...rest,
   };

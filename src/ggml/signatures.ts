@@ -356,12 +356,14 @@ export interface KernelFunctions {
   readonly quantizeNormed: Pointer;
   /** The same of silu(first) · second. */
   readonly quantizeGated: Pointer;
-  /** The product of interleaved matrices with such activations; its data is 1 when it is added in place, 0 when not. */
+  /** The product of interleaved matrices with such activations. Its data is 1 when it is added in place, 0 when not, and above 32 bits the first row. */
   readonly multiply: Pointer;
   /** Rows of an interleaved matrix. */
   readonly lookUp: Pointer;
   /** In place: the product of sign planes with such activations, added. Its data is the first row, and above 32 bits the first output. */
   readonly addSigns: Pointer;
+  /** In place: the product of an interleaved matrix and sign planes merged into it with rows of such activations; see native/merged-planes.h. */
+  readonly multiplyMerged: Pointer;
   /** Attention of rows over the cells of their own sequences. Its data is the window, 0 for none. */
   readonly attend: Pointer;
   /** The index of the largest value, the first of equals, never of NaN; 0 when there is no number. */
@@ -405,6 +407,7 @@ export function bindKernels(file: string): {
         multiply: lib.symbol(`kindred_multiply_${name}`),
         lookUp: lib.symbol(`kindred_look_up_${name}`),
         addSigns: lib.symbol(`kindred_signs_${name}`),
+        multiplyMerged: lib.symbol(`kindred_merged_${name}`),
         attend: lib.symbol(`kindred_attend_${name}`),
         largest: (logits) => largest(logits, logits.length),
         weigh: (logits, most, temperature, weights) => weigh(logits, logits.length, most, temperature, weights),
