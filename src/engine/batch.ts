@@ -88,8 +88,8 @@ interface Row {
   readonly isMerged: boolean;
 }
 
-/** Tokens of a prompt from which on it takes less time to merge a variant's planes for it than to multiply its rows with them. */
-export const mergedPromptMin = 32;
+/** Tokens of a prompt from which on a variant's planes are merged for it: from some 8 to 16 rows on that takes less time than their own products. */
+export const mergedPromptMin = 16;
 const minusInfinity = 0xfc00;
 /** Attention widths grow in these, so that a graph stays good for many steps. */
 const decodeCellsStep = 256;
@@ -216,11 +216,15 @@ function compareSpans(a: Span, b: Span, context: BatchContext): number {
 
 /** Stretches of rows of one variant. */
 function mergedOf(rows: readonly Row[]): MergedLayout[] {
-  const firsts = rows.flatMap(({ resident }, row) => (resident!.index !== rows[row - 1]?.resident!.index ? [row] : []));
-  return firsts.map((firstRow, index) => {
-    const end = firsts[index + 1] ?? rows.length;
-    return { firstRow, rows: end - firstRow, slots: rows[firstRow]!.resident!.slots };
-  });
+  const merged: MergedLayout[] = [];
+  for (let firstRow = 0; firstRow < rows.length; ) {
+    const { index, slots } = rows[firstRow]!.resident!;
+    const next = rows.findIndex(({ resident }, row) => row > firstRow && resident!.index !== index);
+    const end = next < 0 ? rows.length : next;
+    merged.push({ firstRow, rows: end - firstRow, slots });
+    firstRow = end;
+  }
+  return merged;
 }
 
 /** For every class, the maximal stretches of rows that have it, before a row and from it on. */

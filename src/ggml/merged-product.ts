@@ -49,7 +49,8 @@ export function multiplyMerged(g: Graph, y: Tensor, product: MergedProduct): Ten
   require(run.dtype === "i32" && run.extents[0] === run.elements && run.elements >= 2, "run must be i32 numbers");
   const padded = alignUp(inputs, dtypes[mergedDType].blockSize);
   const fits = ({ dtype, extents }: Tensor) => dtype === mergedDType && extents[0] === padded && extents[1] === outputs;
-  require(pools.length <= mergedPlanesMax && pools.every(fits), "planes must be at most 4 of signs, as large as the matrix");
+  require(pools.length <= mergedPlanesMax &&
+    pools.every(fits), "planes must be at most 4 of signs, as large as the matrix");
   const slots = run.elements - 2;
   const hasSlot = (place: number) => place >= 0 && place < slots;
   require(slots <= slotsMax && [...planes.keys()].every(hasSlot), "each plane's slot must be one of the run");
