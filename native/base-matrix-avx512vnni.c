@@ -55,7 +55,7 @@ TARGET ALWAYS_INLINE void merge_planes(const int planes, struct strip strip, con
   const __m512i first_bytes = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 0, 0, 0, 4, 4, 4, 4, 8, 8, 8, 8, 12, 12, 12, 12));
   for (int64_t group = 0; group < groups; group++) {
     const __m512 scale = _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(strip.scales + group * strip_outputs)));
-    __m512 sum = _mm512_mul_ps(scale, _mm512_set1_ps(131.0f)), own[merged_planes_max];
+    __m512 sum = _mm512_mul_ps(scale, _mm512_set1_ps(138.0f)), own[merged_planes_max];
     __m512i signs[merged_planes_max], twice[merged_planes_max];
 #pragma GCC unroll 4
     for (int plane = 0; plane < planes; plane++) {

@@ -3,12 +3,12 @@
 //
 // For each output and group, with the base's scale and weights, and each plane's scale d, all integers but the scales:
 //
-//   new scale    (131 · scale + Σ |d|) / 127, rounded up to a half float
+//   new scale    (138 · scale + Σ |d|) / 127, rounded up to a half float
 //   new weight   (weight · 2^8 · shrink / 2^15 + Σ ±step) / 2^8      shrink = 2^15 · scale / new scale, step = 2^8 · d / new scale
 //
-// No weight can be larger than 127 then, so none is looked at before it is written. 127 instead of 131 would do for that, but then a
-// weight would keep its value but for a little, and small steps would be lost when it is rounded, all in the same way: shrunk by 1/32
-// they end up anywhere between two whole numbers, and what is lost on one weight is won on another.
+// No weight can be larger than 127 then, so none is looked at before it is written. 127 instead of 138 would do for that, but then a
+// weight would stay all but a whole number, and steps below a half would be lost when it is rounded, all of them. Shrunk by a twelfth,
+// weights lie anywhere between two whole numbers, and what is lost on one is won on another.
 #pragma once
 #include "base-matrix.h"
 #include "interleave.h"
@@ -46,7 +46,7 @@ ALWAYS_INLINE void merge_plainly(const int planes, struct strip strip, const str
     for (int lane = 0; lane < strip_outputs; lane++) {
       const int64_t at = group * strip_outputs + lane;
       const float scale = kindred_halves[strip.scales[at]];
-      float sum = 131.0f * scale, own[merged_planes_max];
+      float sum = 138.0f * scale, own[merged_planes_max];
       uint32_t bits[merged_planes_max];
       for (int plane = 0; plane < planes; plane++) {
         const struct sign_block *block =

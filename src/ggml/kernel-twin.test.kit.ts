@@ -78,7 +78,7 @@ export function mergedProduct(matrix: Uint8Array, planes: readonly Uint8Array[],
     const [output, own] = [Math.floor(group / groups), group % groups];
     const block = (output * blocks + Math.floor(own / 4)) * 18;
     const scale = half(matrix, group * 34);
-    const sum = planes.reduce((all, plane) => f(all + Math.abs(half(plane, block))), f(131 * scale));
+    const sum = planes.reduce((all, plane) => f(all + Math.abs(half(plane, block))), f(138 * scale));
     const nearest = numberToF16(f(sum / 127));
     const newScale = f16ToNumber(f16ToNumber(nearest) < f(sum / 127) ? nearest + 1 : nearest);
     const inverse = newScale > 0 ? f(1 / newScale) : 0;

@@ -26,10 +26,10 @@ interface Case {
 const slotCount = 3;
 const cases: readonly Case[] = [
   { inputs: 32, outputs: 16, planes: 1, rows: 1, size: 0.1 },
-  { inputs: 576, outputs: 48, planes: 1, rows: 21, size: 0.02 },
+  { inputs: 576, outputs: 48, planes: 1, rows: 11, size: 0.02 },
   { inputs: 160, outputs: 32, planes: 2, rows: 8, size: 0.1 },
   { inputs: 2240, outputs: 16, planes: 3, rows: 3, size: 3 },
-  { inputs: 128, outputs: 32, planes: 4, rows: 40, size: 100 },
+  { inputs: 128, outputs: 32, planes: 4, rows: 18, size: 100 },
   { inputs: 96, outputs: 16, planes: 0, rows: 5, size: 0 },
 ];
 
