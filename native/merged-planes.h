@@ -6,9 +6,9 @@
 //   new scale    (138 · scale + Σ |d|) / 127, rounded up to a half float
 //   new weight   (weight · 2^8 · shrink / 2^15 + Σ ±step) / 2^8      shrink = 2^15 · scale / new scale, step = 2^8 · d / new scale
 //
-// No weight can be larger than 127 then, so none is looked at before it is written. 127 instead of 138 would do for that, but then a
-// weight would stay all but a whole number, and steps below a half would be lost when it is rounded, all of them. Shrunk by a twelfth,
-// weights lie anywhere between two whole numbers, and what is lost on one is won on another.
+// No weight can be larger than 127 then, so none is looked at before it is written. 127 instead of 138 would do for that, but
+// then a weight would stay all but a whole number, and steps below a half would be lost when it is rounded, all of them. Shrunk by
+// a twelfth, weights lie anywhere between two whole numbers, and what is lost on one is won on another.
 #pragma once
 #include "base-matrix.h"
 #include "interleave.h"
@@ -82,8 +82,8 @@ ALWAYS_INLINE void merge_plainly(const int planes, struct strip strip, const str
 // result: y [outputs and others, rows and others] f32, in place; src[1]: quantised activations of all rows; src[2]: the first row, how
 // many rows, and the slot of each class, i32; src[3]: the matrix; src[4 …]: the planes [inputs, outputs, slots] of those classes whose
 // bit is set in `classes`. Writes the products to the outputs from `first_output` on, or adds them. Threads take strips.
-ALWAYS_INLINE void multiply_merged(struct ggml_tensor *result, int thread, int threads, int adds, uint32_t classes, int64_t first_output,
-                                   merge_panel *merge, strip_rows *multiply) {
+ALWAYS_INLINE void multiply_merged(struct ggml_tensor *result, int thread, int threads, int adds, uint32_t classes,
+                                   int64_t first_output, merge_panel *merge, strip_rows *multiply) {
   const struct ggml_tensor *quantized = result->src[1], *matrix = result->src[3];
   const int32_t *run = result->src[2]->data;
   const int64_t first_row = run[0], rows = run[1], groups = matrix->ne[0] / group_inputs, strips = matrix->ne[1] / strip_outputs;

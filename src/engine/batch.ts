@@ -42,8 +42,8 @@ export interface AttentionLayout {
 }
 
 /**
- * A step as flat arrays. `n` rows, one a token, ordered so that merged rows come first, rows with parts of the same classes lie side
- * by side and the base's come last; `m` of them want logits.
+ * A step as flat arrays. `n` rows, one a token, ordered so that merged rows come first, rows with parts of the same classes
+ * lie side by side and the base's come last; `m` of them want logits.
  */
 export interface Batch {
   readonly tokens: Int32Array;
@@ -88,7 +88,10 @@ interface Row {
   readonly isMerged: boolean;
 }
 
-/** Tokens of a prompt from which on a variant's planes are merged for it: from some 8 to 16 rows on that takes less time than their own products. */
+/**
+ * Tokens of a prompt from which on a variant's planes are merged for it: from some 8 to 16 rows on that takes less time than
+ * products of their own.
+ */
 export const mergedPromptMin = 16;
 const minusInfinity = 0xfc00;
 /** Attention widths grow in these, so that a graph stays good for many steps. */

@@ -9,7 +9,10 @@ import { pointers, type Tensor } from "./tensor.js";
 export interface MergedProduct {
   /** Interleaved: `[in, out]`. */
   readonly matrix: BaseMatrix;
-  /** By the place of each one's slot in `run`, pools of sign planes `[in in whole blocks, out, slots]`: at most {@link mergedPlanesMax}. */
+  /**
+   * Pools of sign planes `[in in whole blocks, out, slots]`, each by the place of its slot among those in `run`; at most
+   * {@link mergedPlanesMax}.
+   */
   readonly planes: ReadonlyMap<number, Tensor>;
   /** The input of all rows of y. */
   readonly x: Activations;
@@ -29,8 +32,8 @@ export const mergedDType = "q1_0";
 const slotsMax = 31;
 
 /**
- * y with the products in its rows, in place: y `[out or more, rows or more]` f32. The merged weights are rounded to 8 bits, and are
- * computed again in every step, at the price of some rows: it is for runs of many.
+ * y with the products in its rows, in place: y `[out or more, rows or more]` f32. The merged weights are rounded to 8 bits,
+ * and computed again in every step, at the price of some rows: it is for runs of many.
  */
 export function multiplyMerged(g: Graph, y: Tensor, product: MergedProduct): Tensor {
   const { matrix, planes, x, run, firstOutput, adds } = product;

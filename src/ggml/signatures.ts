@@ -356,13 +356,16 @@ export interface KernelFunctions {
   readonly quantizeNormed: Pointer;
   /** The same of silu(first) · second. */
   readonly quantizeGated: Pointer;
-  /** The product of interleaved matrices with such activations. Its data is 1 when it is added in place, 0 when not, and above 32 bits the first row. */
+  /**
+   * The product of interleaved matrices with such activations. Its data is 1 when it is added in place, 0 when not, and above 32
+   * bits the first row.
+   */
   readonly multiply: Pointer;
   /** Rows of an interleaved matrix. */
   readonly lookUp: Pointer;
   /** In place: the product of sign planes with such activations, added. Its data is the first row, and above 32 bits the first output. */
   readonly addSigns: Pointer;
-  /** In place: the product of an interleaved matrix and sign planes merged into it with rows of such activations; see native/merged-planes.h. */
+  /** In place: the product of an interleaved matrix, and sign planes merged into it, with rows of them; see native/merged-planes.h. */
   readonly multiplyMerged: Pointer;
   /** Attention of rows over the cells of their own sequences. Its data is the window, 0 for none. */
   readonly attend: Pointer;

@@ -30,8 +30,8 @@ export interface MergedRun {
 }
 
 /**
- * Which variants the rows of a tensor belong to. Those of merged runs come first; runs of parts have them too, for what is no linear layer, but
- * none has some of them and others. Rows of the base come last and are in no run.
+ * Which variants the rows of a tensor belong to. Those of merged runs come first; runs of parts have them too, for what is no
+ * linear layer, but none has some of them and others. Rows of the base come last and are in no run.
  */
 export interface VariantRows {
   readonly merged: readonly MergedRun[];
@@ -58,7 +58,8 @@ export interface Vector {
 
 /**
  * Where variants meet the base: `y = W·x + Σ Δ[slot]·x` of layers that take the same input, W once for all rows, then each run of
- * variant rows through the pools of its class, which group them by slot; for merged runs, `(W + Σ Δ[slot])·x`. A step of base rows alone does no more than the first product.
+ * variant rows through the pools of its class, which group them by slot; for merged runs, `(W + Σ Δ[slot])·x`. A step
+ * of base rows alone does no more than the first product.
  * Where kernels multiply, the layers are one product, and what they return may have gaps between its rows.
  *
  * @param x `[in, rows]` → of each layer `[out, rows]`

@@ -4,8 +4,9 @@ import type { DeltaPools } from "./delta-pools.js";
 import type { Weights } from "./weights.js";
 
 /**
- * The classes whose parts in linear layers can be merged into the base's weights: sign planes, where every layer is interleaved, and those that have no
- * parts in linear layers. Where a variant has no others, rows of its prompts can be computed with both in one.
+ * The classes whose parts in linear layers can be merged into the base's weights: sign planes, where every layer is interleaved,
+ * and those that have no parts in linear layers. Where a variant has no others, rows of its prompts can be computed with both
+ * in one.
  */
 export function mergeableClasses(weights: Weights, pools: DeltaPools | undefined): ReadonlySet<string> {
   const layers = parametersOf(weights.config).filter(({ kind }) => kind === "linear");
