@@ -3,6 +3,7 @@
 #include <immintrin.h>
 #include "interleave.h"
 #include "layer-inputs.h"
+#include "merged-planes.h"
 
 #define TARGET __attribute__((target("avx2,fma,f16c")))
 
@@ -63,7 +64,16 @@ TARGET static void tile(int rows, int adds, struct strip strip, int64_t groups, 
   }
 }
 
+TARGET static void merge(int planes, struct strip strip, const struct plane_rows *rows, int64_t groups, struct merged_panel *to) {
+  switch (planes) {
+    case 1: merge_plainly(1, strip, rows, groups, to); break;
+    case 2: merge_plainly(2, strip, rows, groups, to); break;
+    default: merge_plainly(planes, strip, rows, groups, to);
+  }
+}
+
 BASE_MATRIX_KERNEL(avx2, TARGET)
+MERGED_PLANES_KERNEL(avx2, TARGET)
 INTERLEAVE_KERNEL(avx2, TARGET)
 LAYER_INPUT_KERNEL(avx2, TARGET)
 #endif

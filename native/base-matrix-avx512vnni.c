@@ -3,6 +3,7 @@
 #include <immintrin.h>
 #include "interleave.h"
 #include "layer-inputs.h"
+#include "merged-planes.h"
 
 #define TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma,f16c")))
 
@@ -40,7 +41,74 @@ TARGET ALWAYS_INLINE void tile(const int rows, int adds, struct strip strip, int
   }
 }
 
+// A number of each output for both halves of its 32 bits: small ones, since numbers of 16 bits are 64 weights in two registers.
+TARGET ALWAYS_INLINE __m512i in_both_halves(__m512 values) {
+  const __m512i whole = _mm512_cvtps_epi32(values);
+  return _mm512_or_si512(_mm512_and_si512(whole, _mm512_set1_epi32(0xffff)), _mm512_slli_epi32(whole, 16));
+}
+
+// Weights of even and of odd inputs are numbers of 16 bits, of which the upper byte is what becomes of them.
+TARGET ALWAYS_INLINE void merge_planes(const int planes, struct strip strip, const struct plane_rows *rows, int64_t groups,
+                                       struct merged_panel *to) {
+  const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  const __m512i middle = _mm512_set1_epi8((char)0x80), upper = _mm512_set1_epi16((short)0xff00);
+  const __m512i first_bytes = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 0, 0, 0, 4, 4, 4, 4, 8, 8, 8, 8, 12, 12, 12, 12));
+  for (int64_t group = 0; group < groups; group++) {
+    const __m512 scale = _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(strip.scales + group * strip_outputs)));
+    __m512 sum = _mm512_mul_ps(scale, _mm512_set1_ps(138.0f)), own[merged_planes_max];
+    __m512i signs[merged_planes_max], twice[merged_planes_max];
+#pragma GCC unroll 4
+    for (int plane = 0; plane < planes; plane++) {
+      const char *block = rows[plane].first + group / block_groups * (int64_t)sizeof(struct sign_block);
+      const __m512i at = _mm512_mullo_epi32(lanes, _mm512_set1_epi32((int)rows[plane].bytes));
+      own[plane] = _mm512_cvtph_ps(_mm512_cvtepi32_epi16(_mm512_i32gather_epi32(at, block, 1)));
+      signs[plane] = _mm512_i32gather_epi32(at, block + offsetof(struct sign_block, signs) + group % block_groups * 4, 1);
+      sum = _mm512_add_ps(sum, _mm512_abs_ps(own[plane]));
+    }
+    const __m256i half = _mm512_cvtps_ph(_mm512_div_ps(sum, _mm512_set1_ps(127.0f)), _MM_FROUND_TO_POS_INF | _MM_FROUND_NO_EXC);
+    _mm256_storeu_si256((__m256i *)(to->scales + group * strip_outputs), half);
+    const __m512 merged = _mm512_cvtph_ps(half);
+    const __mmask16 any = _mm512_cmp_ps_mask(merged, _mm512_setzero_ps(), _CMP_GT_OQ);
+    const __m512 inverse = _mm512_maskz_div_ps(any, _mm512_set1_ps(1.0f), merged);
+    const __m512i shrink = in_both_halves(_mm512_mul_ps(_mm512_mul_ps(scale, inverse), _mm512_set1_ps(32768.0f)));
+    // All signs minus, half for rounding, and 128 more as strips have it; sums may wrap around on their way.
+    __m512i start = _mm512_set1_epi16((short)(0x8000 + 128));
+#pragma GCC unroll 4
+    for (int plane = 0; plane < planes; plane++) {
+      const __m512i step = in_both_halves(_mm512_mul_ps(_mm512_mul_ps(own[plane], inverse), _mm512_set1_ps(256.0f)));
+      start = _mm512_sub_epi16(start, step);
+      twice[plane] = _mm512_add_epi16(step, step);
+    }
+#pragma GCC unroll 8
+    for (int k = 0; k < group_inputs / 4; k++) {
+      const __m512i four = _mm512_xor_si512(_mm512_loadu_si512(strip.weights + group * group_weights + 64 * k), middle);
+      __m512i even = _mm512_add_epi16(_mm512_mulhrs_epi16(_mm512_slli_epi16(four, 8), shrink), start);
+      __m512i odd = _mm512_add_epi16(_mm512_mulhrs_epi16(_mm512_and_si512(four, upper), shrink), start);
+#pragma GCC unroll 4
+      for (int plane = 0; plane < planes; plane++) {
+        // The byte that has the signs of these four inputs, everywhere in its 32 bits.
+        const __m512i byte = _mm512_shuffle_epi8(signs[plane], _mm512_add_epi8(first_bytes, _mm512_set1_epi8((char)(k / 2))));
+        const int of_even = 0x40001 << k % 2 * 4, of_odd = of_even << 1;
+        even = _mm512_mask_add_epi16(even, _mm512_test_epi16_mask(byte, _mm512_set1_epi32(of_even)), even, twice[plane]);
+        odd = _mm512_mask_add_epi16(odd, _mm512_test_epi16_mask(byte, _mm512_set1_epi32(of_odd)), odd, twice[plane]);
+      }
+      const __m512i both = _mm512_or_si512(_mm512_srli_epi16(even, 8), _mm512_and_si512(odd, upper));
+      _mm512_store_si512(to->weights + group * group_weights + 64 * k, both);
+    }
+  }
+}
+
+TARGET static void merge(int planes, struct strip strip, const struct plane_rows *rows, int64_t groups, struct merged_panel *to) {
+  switch (planes) {
+    case 1: merge_planes(1, strip, rows, groups, to); break;
+    case 2: merge_planes(2, strip, rows, groups, to); break;
+    case 3: merge_planes(3, strip, rows, groups, to); break;
+    default: merge_planes(4, strip, rows, groups, to);
+  }
+}
+
 BASE_MATRIX_KERNEL(avx512vnni, TARGET)
+MERGED_PLANES_KERNEL(avx512vnni, TARGET)
 INTERLEAVE_KERNEL(avx512vnni, TARGET)
 LAYER_INPUT_KERNEL(avx512vnni, TARGET)
 #endif

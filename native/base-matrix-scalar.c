@@ -1,6 +1,7 @@
 // Base matrices in plain C, for any processor.
 #include "interleave.h"
 #include "layer-inputs.h"
+#include "merged-planes.h"
 
 static void tile(int rows, int adds, struct strip strip, int64_t groups, struct row_span x, struct row_span y) {
   for (int row = 0; row < rows; row++) {
@@ -24,6 +25,15 @@ static void tile(int rows, int adds, struct strip strip, int64_t groups, struct 
   }
 }
 
+static void merge(int planes, struct strip strip, const struct plane_rows *rows, int64_t groups, struct merged_panel *to) {
+  switch (planes) {
+    case 1: merge_plainly(1, strip, rows, groups, to); break;
+    case 2: merge_plainly(2, strip, rows, groups, to); break;
+    default: merge_plainly(planes, strip, rows, groups, to);
+  }
+}
+
 BASE_MATRIX_KERNEL(scalar, )
+MERGED_PLANES_KERNEL(scalar, )
 INTERLEAVE_KERNEL(scalar, )
 LAYER_INPUT_KERNEL(scalar, )

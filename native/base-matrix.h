@@ -53,39 +53,46 @@ ALWAYS_INLINE struct group_place group_place(struct row_span x, int64_t group) {
 // Multiplies a strip with `rows` rows of activations, at most tile_rows_max, and writes the products to y, or adds them.
 typedef void strip_tile(int rows, int adds, struct strip strip, int64_t groups, struct row_span x, struct row_span y);
 
+// Any number of rows, a tile at a time.
+typedef void strip_rows(int64_t rows, int adds, struct strip strip, int64_t groups, struct row_span x, struct row_span y);
+
+ALWAYS_INLINE void multiply_tiles(int64_t rows, int adds, struct strip strip, int64_t groups, struct row_span x, struct row_span y,
+                                  strip_tile *tile) {
+  for (int64_t row = 0; row < rows; row += tile_rows_max) {
+    const struct row_span own_x = {x.first + row * x.bytes, x.bytes}, own_y = {y.first + row * y.bytes, y.bytes};
+    // The number of rows is known where a tile is compiled, so that all their sums stay in registers.
+    switch (rows - row) {
+      case 1: tile(1, adds, strip, groups, own_x, own_y); break;
+      case 2: tile(2, adds, strip, groups, own_x, own_y); break;
+      case 3: tile(3, adds, strip, groups, own_x, own_y); break;
+      case 4: tile(4, adds, strip, groups, own_x, own_y); break;
+      case 5: tile(5, adds, strip, groups, own_x, own_y); break;
+      case 6: tile(6, adds, strip, groups, own_x, own_y); break;
+      case 7: tile(7, adds, strip, groups, own_x, own_y); break;
+      default: tile(tile_rows_max, adds, strip, groups, own_x, own_y);
+    }
+  }
+}
+
 // result: y [outputs of all matrices, rows] f32, from src[0] in place if it adds; then quantised activations of as many rows; then the
-// matrices [inputs, own outputs], whose products lie side by side in y. Threads take strips, so no two write to one place; a chunk of
-// rows stays in the second cache while all strips go by.
-ALWAYS_INLINE void multiply_base(struct ggml_tensor *result, int thread, int threads, int adds, strip_tile *tile) {
+// matrices [inputs, own outputs], whose products lie side by side in y. Rows before `first_row` are left as they are. Threads take
+// strips, so no two write to one place; a chunk of rows stays in the second cache while all strips go by.
+ALWAYS_INLINE void multiply_base(struct ggml_tensor *result, int thread, int threads, int adds, int64_t first_row,
+                                 strip_rows *multiply) {
   const struct ggml_tensor *quantized = result->src[adds];
   const int64_t rows = result->ne[1], inputs = result->src[adds + 1]->ne[0], groups = inputs / group_inputs;
   const int64_t blocks = (inputs + block_inputs - 1) / block_inputs;
   const int64_t strips = result->ne[0] / strip_outputs;
   const int64_t begin = strips * thread / threads, end = strips * (thread + 1) / threads;
-  for (int64_t chunk = 0; chunk < rows; chunk += chunk_rows) {
-    const int64_t chunk_end = chunk + chunk_rows < rows ? chunk + chunk_rows : rows;
+  for (int64_t chunk = first_row; chunk < rows; chunk += chunk_rows) {
+    const int64_t count = rows - chunk < chunk_rows ? rows - chunk : chunk_rows;
+    const struct row_span x = {(char *)quantized_row(quantized->data, blocks, chunk), quantized_row_bytes(blocks)};
     struct ggml_tensor *const *matrix = &result->src[adds + 1];
     int64_t before = 0;  // strips of earlier matrices
     for (int64_t index = begin; index < end; index++) {
       while (index - before >= (*matrix)->ne[1] / strip_outputs) before += (*matrix++)->ne[1] / strip_outputs;
-      const struct strip strip = strip_of(*matrix, index - before);
-      char *y = (char *)result->data + (size_t)index * strip_outputs * sizeof(float);
-      for (int64_t row = chunk; row < chunk_end; row += tile_rows_max) {
-        const int64_t left = chunk_end - row;
-        const struct row_span own_x = {(char *)quantized_row(quantized->data, blocks, row), quantized_row_bytes(blocks)};
-        const struct row_span own_y = {y + (size_t)row * result->nb[1], result->nb[1]};
-        // The number of rows is known where a tile is compiled, so that all their sums stay in registers.
-        switch (left) {
-          case 1: tile(1, adds, strip, groups, own_x, own_y); break;
-          case 2: tile(2, adds, strip, groups, own_x, own_y); break;
-          case 3: tile(3, adds, strip, groups, own_x, own_y); break;
-          case 4: tile(4, adds, strip, groups, own_x, own_y); break;
-          case 5: tile(5, adds, strip, groups, own_x, own_y); break;
-          case 6: tile(6, adds, strip, groups, own_x, own_y); break;
-          case 7: tile(7, adds, strip, groups, own_x, own_y); break;
-          default: tile(tile_rows_max, adds, strip, groups, own_x, own_y);
-        }
-      }
+      char *y = (char *)result->data + (size_t)chunk * result->nb[1] + (size_t)index * strip_outputs * sizeof(float);
+      multiply(count, adds, strip_of(*matrix, index - before), groups, x, (struct row_span){y, result->nb[1]});
     }
   }
 }
@@ -109,13 +116,17 @@ ALWAYS_INLINE void look_up_base(struct ggml_tensor *result, int thread, int thre
   }
 }
 
-// Defines the operations of a kernel, `kindred_multiply_NAME` and `kindred_look_up_NAME`, out of its `tile`, all compiled for the same
-// instructions. The first takes as its user data whether it adds: 1 or 0.
-#define BASE_MATRIX_KERNEL(NAME, TARGET)                                                                \
-  TARGET void kindred_multiply_##NAME(struct ggml_tensor *result, int thread, int threads, void *adds) { \
-    multiply_base(result, thread, threads, (int)(intptr_t)adds, tile);                                  \
-  }                                                                                                     \
-  TARGET void kindred_look_up_##NAME(struct ggml_tensor *result, int thread, int threads, void *none) { \
-    (void)none;                                                                                         \
-    look_up_base(result, thread, threads);                                                              \
+// Defines the operations of a kernel, `kindred_multiply_NAME` and `kindred_look_up_NAME`, and its `multiply_rows`, out of its `tile`, all
+// compiled for the same instructions. The first takes as its user data whether it adds, 1 or 0, and above 32 bits the first row.
+#define BASE_MATRIX_KERNEL(NAME, TARGET)                                                                 \
+  TARGET static void multiply_rows(int64_t rows, int adds, struct strip strip, int64_t groups, struct row_span x, struct row_span y) { \
+    multiply_tiles(rows, adds, strip, groups, x, y, tile);                                               \
+  }                                                                                                      \
+  TARGET void kindred_multiply_##NAME(struct ggml_tensor *result, int thread, int threads, void *place) { \
+    const uint64_t own = (uint64_t)(uintptr_t)place;                                                     \
+    multiply_base(result, thread, threads, own & 1, (int64_t)(own >> 32), multiply_rows);                \
+  }                                                                                                      \
+  TARGET void kindred_look_up_##NAME(struct ggml_tensor *result, int thread, int threads, void *none) {  \
+    (void)none;                                                                                          \
+    look_up_base(result, thread, threads);                                                               \
   }

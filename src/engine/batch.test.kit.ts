@@ -1,5 +1,6 @@
 // A notation for steps. A span is `name@variant/region computed+count`, with `!` where it reaches the sequence's end:
-// "a/0 5+1!" decodes, "b@clinc/3 0+4" computes the first part of a prompt. Residents are `index[class slot …]`.
+// "a/0 5+1!" decodes, "b@clinc/3 0+4" computes the first part of a prompt, "c/1 2+4 of 5" the last of a prompt of five tokens and one
+// that was generated before. Residents are `index[class slot …]`.
 
 import { defaultSampling, Sequence, type Span, type StepPlan } from "../core/index.js";
 import { type Batch, type BatchContext, layoutBatch, type ResidentVariant, type RunLayout } from "./batch.js";
@@ -42,20 +43,24 @@ export function context(fields: Partial<Omit<BatchContext, "config">> & { slidin
     contextLength: 512,
     extraRows: 16,
     attendsByRow: false,
+    mergeable: new Set(),
     resident: find,
     ...rest,
   };
 }
 
 export function span(notation: string, tokens: Readonly<Record<number, number>> = {}): Span {
-  const { id, variant, region, computed, count, end } =
-    /^(?<id>\w+)(@(?<variant>\w+))?\/(?<region>\d+) (?<computed>\d+)\+(?<count>\d+)(?<end>!)?$/.exec(notation)!.groups!;
+  const { id, variant, region, computed, count, end, prompted } =
+    /^(?<id>\w+)(@(?<variant>\w+))?\/(?<region>\d+) (?<computed>\d+)\+(?<count>\d+)(?<end>!)?( of (?<prompted>\d+))?$/.exec(
+      notation,
+    )!.groups!;
   const length = Number(computed) + Number(count) + (end ? 0 : 3);
+  const all = Array.from({ length }, (_, position) => tokens[position] ?? firstToken + position);
   const sequence = new Sequence({
     id: id!,
     variant: variant ?? null,
-    prompt: Array.from({ length }, (_, position) => tokens[position] ?? firstToken + position),
-    generated: [],
+    prompt: all.slice(0, prompted === undefined ? length : Number(prompted)),
+    generated: prompted === undefined ? [] : all.slice(Number(prompted)),
     sampling: { ...defaultSampling, seed: 0 },
     maxTokens: 100,
     endTokens: [],
@@ -87,6 +92,14 @@ export function printRuns(runs: readonly RunLayout[]): string[] {
   return runs.map(
     ({ classId, firstRow, slots }) => `${classId} ${firstRow}…${firstRow + slots.length - 1} [${slots.join(" ")}]`,
   );
+}
+
+/** `0…17 {q1_0.1 4}`: the rows, and the slot of each class. */
+export function printMerged(batch: Batch): string[] {
+  return batch.merged.map(({ firstRow, rows, slots }) => {
+    const own = Array.from(slots, ([classId, slot]) => `${classId} ${slot}`);
+    return `${firstRow}…${firstRow + rows - 1} {${own.join(", ")}}`;
+  });
 }
 
 /** `1x3 from 0, 256 cells`: rows of each sequence, sequences, the first region, and how wide they look. */

@@ -9,6 +9,7 @@ import {
   planOf,
   printGroups,
   printMask,
+  printMerged,
   printRows,
   printRuns,
   residents,
@@ -177,6 +178,39 @@ test("which slot and which variant does not change the shape key; which classes 
   assert.equal(new Set(kinds.map(key)).size, kinds.length);
 });
 
+const merging = context({ mergeable: new Set(["q1_0.1", "q1_0.2"]) });
+
+test("rows of a long prompt come first, to be merged; its answer and short prompts are computed as ever", () => {
+  const batch = layoutBatch(
+    planOf("a/0 20+1!", "b@dates/1 30+1! of 20", "c@clinc/2 0+15!", "d@dates/3 0+16!", "e@clinc/4 8+20! of 16"),
+    merging,
+  );
+  assert.deepEqual(printMerged(batch), ["0…7 {q1_0.1 4}", "8…23 {q1_0.1 0, q1_0.2 7}"]);
+  assert.deepEqual(
+    printRuns(batch.runs).map((run) => run.replace(/ \[.*/, "")),
+    ["q1_0.1 0…23", "q1_0.1 24…51", "q1_0.2 8…23", "q1_0.2 51…51"],
+  );
+  assert.equal(batch.positions[0], 8);
+  assert.equal(batch.tokens.length, 53);
+});
+
+test("prompts of one variant are merged together, whatever comes between them", () => {
+  const batch = layoutBatch(planOf("a@clinc/0 0+16!", "b@kana/1 0+16!", "c@clinc/2 0+20!"), merging);
+  assert.deepEqual(printMerged(batch), ["0…35 {q1_0.1 4}", "36…51 {q1_0.1 2}"]);
+});
+
+test("a chunk is merged if the prompt is long enough, however short the chunk", () => {
+  assert.deepEqual(printMerged(layoutBatch(planOf("a@clinc/0 10+3 of 16"), merging)), ["0…2 {q1_0.1 4}"]);
+  assert.deepEqual(printMerged(layoutBatch(planOf("a@clinc/0 14+1! of 15"), merging)), []);
+  assert.deepEqual(printMerged(layoutBatch(planOf("a@clinc/0 14+2! of 16"), merging)), ["0…1 {q1_0.1 4}"]);
+  assert.deepEqual(printMerged(layoutBatch(planOf("a@clinc/0 16+1! of 16"), merging)), []);
+});
+
+test("variants with parts that are not to be merged, and the base, are not", () => {
+  const batch = layoutBatch(planOf("a/0 0+40!", "b@both/1 0+40!", "c@lora/2 0+40!", "d@roman/3 0+40!"), merging);
+  assert.deepEqual(printMerged(batch), []);
+});
+
 const anySpan = (region: number) =>
   fc
     .record({
@@ -185,11 +219,13 @@ const anySpan = (region: number) =>
       count: fc.constantFrom(1, 1, 1, 2, 7, 70),
       end: fc.constantFrom("!", ""),
       isExtra: fc.boolean(),
+      promptShare: fc.constantFrom(1, 1, 0.5, 0.9),
     })
-    .map(({ variant, computed, count, end, isExtra }) => {
+    .map(({ variant, computed, count, end, isExtra, promptShare }) => {
       const ends = count === 1 ? "!" : end;
       const tokens: Record<number, number> = isExtra && variant === "@kana" ? { [computed]: vocabSize + 3 } : {};
-      return span(`s${region}${variant}/${region} ${computed}+${count}${ends}`, tokens);
+      const prompted = Math.max(1, Math.floor(promptShare * (computed + count)));
+      return span(`s${region}${variant}/${region} ${computed}+${count}${ends} of ${prompted}`, tokens);
     });
 const anyPlan = fc
   .subarray([0, 1, 2, 3, 4, 5], { minLength: 1 })
@@ -199,7 +235,7 @@ const anyPlan = fc
 test("whatever is planned, each token is one row, and each row is in one place of one group", () => {
   fc.assert(
     fc.property(anyPlan, (plan) => {
-      const batch = layoutBatch(plan, context());
+      const batch = layoutBatch(plan, merging);
       const rows = plan.spans.reduce((sum, { count }) => sum + count, 0);
       assert.equal(batch.tokens.length, rows);
       assert.equal(new Set(batch.cells).size, rows, "two rows write one cell");
@@ -240,6 +276,15 @@ test("whatever is planned, each token is one row, and each row is in one place o
         batch.runs.every(({ firstRow, slots }) => firstRow + slots.length <= rows - baseRows),
         "a base row has a part",
       );
+
+      const mergedRows = batch.merged.reduce((sum, { firstRow, rows: own }) => {
+        assert.equal(firstRow, sum, "merged rows are not the first");
+        return sum + own;
+      }, 0);
+      assert.ok(
+        batch.runs.every(({ firstRow, slots }) => firstRow >= mergedRows || firstRow + slots.length <= mergedRows),
+        "a run has merged rows and others",
+      );
     }),
   );
 });
@@ -259,9 +304,9 @@ function shapes(batch: Batch): unknown {
 test("batches have one shape key if and only if they have the same shapes", () => {
   fc.assert(
     fc.property(anyPlan, anyPlan, (a, b) => {
-      const [x, y] = [layoutBatch(a, context()), layoutBatch(b, context())];
+      const [x, y] = [layoutBatch(a, merging), layoutBatch(b, merging)];
       assert.equal(shapeKey(x) === shapeKey(y), JSON.stringify(shapes(x)) === JSON.stringify(shapes(y)));
-      assert.equal(shapeKey(layoutBatch(a, context())), shapeKey(x));
+      assert.equal(shapeKey(layoutBatch(a, merging)), shapeKey(x));
     }),
     { numRuns: 200 },
   );
@@ -270,8 +315,8 @@ test("batches have one shape key if and only if they have the same shapes", () =
 test("the order in which spans were planned does not matter", () => {
   fc.assert(
     fc.property(anyPlan, (plan) => {
-      const forwards = layoutBatch(plan, context());
-      const backwards = layoutBatch({ ...plan, spans: [...plan.spans].reverse() }, context());
+      const forwards = layoutBatch(plan, merging);
+      const backwards = layoutBatch({ ...plan, spans: [...plan.spans].reverse() }, merging);
       assert.deepEqual({ ...backwards, outputs: null }, { ...forwards, outputs: null });
     }),
   );

@@ -18,6 +18,13 @@ export interface RunLayout {
   readonly slots: Int32Array;
 }
 
+/** Rows side by side of one variant whose planes are merged for them. */
+export interface MergedLayout {
+  readonly firstRow: number;
+  readonly rows: number;
+  readonly slots: ReadonlyMap<string, number>;
+}
+
 export interface GroupLayout {
   readonly rows: number;
   readonly sequences: number;
@@ -35,13 +42,15 @@ export interface AttentionLayout {
 }
 
 /**
- * A step as flat arrays. `n` rows, one a token, ordered so that rows with parts of the same classes lie side by side and the
- * base's come last; `m` of them want logits.
+ * A step as flat arrays. `n` rows, one a token, ordered so that merged rows come first, rows with parts of the same classes
+ * lie side by side and the base's come last; `m` of them want logits.
  */
 export interface Batch {
   readonly tokens: Int32Array;
   readonly positions: Int32Array;
   readonly cells: BigInt64Array;
+  /** Together the first rows. */
+  readonly merged: readonly MergedLayout[];
   readonly runs: readonly RunLayout[];
   /** Each row's row in the vector pools; undefined when all are the base's. */
   readonly vectorRows: Int32Array | undefined;
@@ -65,6 +74,8 @@ export interface BatchContext {
   readonly extraRows: number;
   /** Whether the device attends row by row, and needs no groups; see `attendsByRow`. */
   readonly attendsByRow: boolean;
+  /** Classes that do not keep a variant's planes from being merged; see `mergeableClasses`. */
+  readonly mergeable: ReadonlySet<string>;
   resident(variant: string): ResidentVariant | undefined;
 }
 
@@ -74,8 +85,14 @@ interface Row {
   readonly position: number;
   readonly region: number;
   readonly resident: ResidentVariant | undefined;
+  readonly isMerged: boolean;
 }
 
+/**
+ * Tokens of a prompt from which on a variant's planes are merged for it: from some 8 to 16 rows on that takes less time than
+ * products of their own.
+ */
+export const mergedPromptMin = 16;
 const minusInfinity = 0xfc00;
 /** Attention widths grow in these, so that a graph stays good for many steps. */
 const decodeCellsStep = 256;
@@ -84,7 +101,9 @@ const prefillCellsStep = 64;
 /** Flattens a plan. Pure: the same plan and residents give the same arrays. */
 export function layoutBatch(plan: StepPlan, context: BatchContext): Batch {
   const spans = [...plan.spans].sort((a, b) => compareSpans(a, b, context));
-  const rows = spans.flatMap((span) => rowsOf(span, context));
+  const unordered = spans.flatMap((span) => rowsOf(span, context));
+  const merged = unordered.filter(({ isMerged }) => isMerged).sort((a, b) => a.resident!.index - b.resident!.index);
+  const rows = [...merged, ...unordered.filter(({ isMerged }) => !isMerged)];
   const { vocabSize } = context.config;
   const isExtra = (row: Row) => row.token >= vocabSize;
 
@@ -97,7 +116,8 @@ export function layoutBatch(plan: StepPlan, context: BatchContext): Batch {
     tokens: Int32Array.from(rows, (row) => (isExtra(row) ? 0 : row.token)),
     positions: Int32Array.from(rows, (row) => row.position),
     cells: BigInt64Array.from(rows, (row) => BigInt(row.region * context.contextLength + row.position)),
-    runs: runsOf(rows),
+    merged: mergedOf(merged),
+    runs: runsOf(rows, merged.length),
     vectorRows: vectorRowsOf(rows),
     attention: context.attendsByRow ? undefined : attentionLayout(rows, context),
     extraTokens:
@@ -109,7 +129,7 @@ export function layoutBatch(plan: StepPlan, context: BatchContext): Batch {
           },
     outputs: read.map((index) => rows[index]!.span),
     outputRows: Int32Array.from(outputIndexes),
-    outputRuns: runsOf(outputRows),
+    outputRuns: runsOf(outputRows, 0),
     outputVectorRows: vectorRowsOf(outputRows),
     extraOutput: outputRows.some(({ resident }) => resident && resident.vocabSize > vocabSize)
       ? Int32Array.from(outputRows.flatMap((row) => row.resident?.index ?? []))
@@ -124,6 +144,7 @@ export function shapeKey(batch: Batch): string {
   const { groups = [], gather } = batch.attention ?? {};
   return [
     batch.tokens.length,
+    batch.merged.map(({ rows, slots }) => `${rows}:${[...slots.keys()].join("+")}`).join(","),
     runs(batch.runs),
     Boolean(batch.vectorRows),
     groups.map((g) => `${g.rows}x${g.sequences}@${g.firstRegion}:${g.cells}`).join(","),
@@ -154,13 +175,22 @@ function rowsOf(span: Span, context: BatchContext): Row[] {
   );
   const resident = sequence.variant === null ? undefined : context.resident(sequence.variant);
   assert(sequence.variant === null || resident, `variant ${sequence.variant} is in a step but not resident`);
+  const { length: promptTokens } = sequence.spec.prompt;
+  const merges = promptTokens >= mergedPromptMin && isMergeable(resident, context);
   return Array.from({ length: count }, (_, i) => ({
     span,
     token: sequence.tokens[start + i]!,
     position: start + i,
     region,
     resident,
+    // By the sequence alone: when its tokens are computed again, in whatever chunks, they are computed as they were.
+    isMerged: merges && start + i < promptTokens,
   }));
+}
+
+function isMergeable(resident: ResidentVariant | undefined, { mergeable }: BatchContext): boolean {
+  if (!resident || resident.slots.size === 0) return false;
+  return [...resident.slots.keys()].every((classId) => mergeable.has(classId));
 }
 
 /** Whether its logits are read: the last row of a span that samples, and the last rows of one that is scored. */
@@ -187,19 +217,32 @@ function compareSpans(a: Span, b: Span, context: BatchContext): number {
   return a.sequence.region! - b.sequence.region!;
 }
 
-/** For every class, the maximal stretches of rows that have it. */
-function runsOf(rows: readonly Row[]): RunLayout[] {
+/** Stretches of rows of one variant. */
+function mergedOf(rows: readonly Row[]): MergedLayout[] {
+  const merged: MergedLayout[] = [];
+  for (let firstRow = 0; firstRow < rows.length; ) {
+    const { index, slots } = rows[firstRow]!.resident!;
+    const next = rows.findIndex(({ resident }, row) => row > firstRow && resident!.index !== index);
+    const end = next < 0 ? rows.length : next;
+    merged.push({ firstRow, rows: end - firstRow, slots });
+    firstRow = end;
+  }
+  return merged;
+}
+
+/** For every class, the maximal stretches of rows that have it, before a row and from it on. */
+function runsOf(rows: readonly Row[], split: number): RunLayout[] {
   const runs: RunLayout[] = [];
   const classIds = new Set(rows.flatMap((row) => [...(row.resident?.slots.keys() ?? [])]));
   for (const classId of [...classIds].sort()) {
     let open: number[] = [];
     for (let index = 0; index <= rows.length; index++) {
       const slot = rows[index]?.resident?.slots.get(classId);
-      if (slot !== undefined) open.push(slot);
-      else if (open.length > 0) {
+      if (open.length > 0 && (slot === undefined || index === split)) {
         runs.push({ classId, firstRow: index - open.length, slots: Int32Array.from(open) });
         open = [];
       }
+      if (slot !== undefined) open.push(slot);
     }
   }
   return runs;

@@ -13,6 +13,7 @@ import {
   type DecoderState,
   decode,
   type GroupedAttention,
+  mergeableClasses,
   type StepInputs,
   type StepOutputs,
   type VariantRows,
@@ -21,6 +22,7 @@ import {
   type AttentionLayout,
   type Batch,
   layoutBatch,
+  type MergedLayout,
   type ResidentVariant,
   type RunLayout,
   scatterOf,
@@ -55,6 +57,7 @@ const tensorsAround = 1024;
 export class Stepper implements Disposable {
   readonly #device: Device;
   readonly #state: DecoderState;
+  readonly #mergeable: ReadonlySet<string>;
   readonly #memory: GraphMemory;
   #built: BuiltStep | undefined;
   #computeMs = 0;
@@ -63,6 +66,7 @@ export class Stepper implements Disposable {
   constructor(device: Device, state: DecoderState) {
     this.#device = device;
     this.#state = state;
+    this.#mergeable = mergeableClasses(state.weights, state.pools);
     this.#memory = new GraphMemory(device);
   }
 
@@ -158,6 +162,7 @@ export class Stepper implements Disposable {
       contextLength: this.#state.cache.contextLength,
       extraRows: this.#state.pools?.layout.extraRows ?? 0,
       attendsByRow: attendsByRow(this.#device, this.#state.weights.config.headDim),
+      mergeable: this.#mergeable,
       resident,
     });
   }
@@ -188,7 +193,7 @@ export class Stepper implements Disposable {
     if (this.#built?.key === key) return this.#built;
     this.#built?.graph[Symbol.dispose]();
     this.#built = undefined;
-    const runs = batch.runs.length + batch.outputRuns.length;
+    const runs = batch.merged.length + batch.runs.length + batch.outputRuns.length;
     const perLayer = tensorsPerLayer + tensorsPerRun * runs;
     const tensorsMax = perLayer * this.#state.weights.config.layers + tensorsAround;
     const graph = new Graph(this.#device, { tensorsMax });
@@ -213,7 +218,17 @@ export class Stepper implements Disposable {
 function stepInputs(batch: Batch, state: DecoderState, bind: Bind): StepInputs {
   const ints = (name: string, values: Int32Array) => bind(name, "i32", [values.length], values);
   const longs = (name: string, values: BigInt64Array) => bind(name, "i64", [values.length], values);
-  const variants = (name: string, runs: readonly RunLayout[], vectorRows: Int32Array | undefined): VariantRows => ({
+  const variants = (
+    name: string,
+    merged: readonly MergedLayout[],
+    runs: readonly RunLayout[],
+    vectorRows: Int32Array | undefined,
+  ): VariantRows => ({
+    merged: merged.map(({ firstRow, rows, slots }) => ({
+      rows,
+      classIds: [...slots.keys()],
+      place: ints(`${name}.merged`, Int32Array.of(firstRow, rows, ...slots.values())),
+    })),
     runs: runs.map(({ classId, firstRow, slots }) => ({
       classId,
       firstRow,
@@ -228,7 +243,7 @@ function stepInputs(batch: Batch, state: DecoderState, bind: Bind): StepInputs {
     positions: ints("positions", batch.positions),
     cells: longs("cells", batch.cells),
     attention: batch.attention && groupedAttention(batch.attention, bind),
-    variants: variants("rows", batch.runs, batch.vectorRows),
+    variants: variants("rows", batch.merged, batch.runs, batch.vectorRows),
     embeddingRows: batch.runs.map(({ firstRow, slots }) =>
       ints(
         "embedding",
@@ -240,7 +255,8 @@ function stepInputs(batch: Batch, state: DecoderState, bind: Bind): StepInputs {
       to: longs("extra.to", batch.extraTokens.to),
     },
     outputRows: ints("outputs", batch.outputRows),
-    outputVariants: variants("outputs", batch.outputRuns, batch.outputVectorRows),
+    // Rows that are read are never merged in the layers after them: so few are not worth it.
+    outputVariants: variants("outputs", [], batch.outputRuns, batch.outputVectorRows),
     extraOutput: batch.extraOutput && ints("extra.outputs", batch.extraOutput),
   };
 }

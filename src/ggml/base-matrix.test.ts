@@ -87,7 +87,7 @@ for (const name of ["avx512vnni", "avx2", "neon", "scalar"]) {
     const [x, before] = [noise(inputs * rows, 3), noise(outputs * rows, 4)];
     const y = evaluate(device, (g, input) => {
       const onto = g.add(input("f32", [outputs, rows], before), input("f32", [outputs], new Float32Array(outputs)));
-      return multiplyInterleaved(g, matrices, Activations.of(g, input("f32", [inputs, rows], x)), onto);
+      return multiplyInterleaved(g, matrices, Activations.of(g, input("f32", [inputs, rows], x)), { onto });
     });
     const expected = rowsOf(x, inputs).flatMap((own) => baseProduct(stored[0]!, own));
     assertNear(
@@ -163,7 +163,7 @@ test("shapes that do not fit are refused before a kernel sees them", async (t) =
     /matrices must be interleaved/,
   );
   const onto = (g: Graph, input: Input) =>
-    multiplyInterleaved(g, matrices, x(g, input), input("f32", [16, 2], noise(32, 1)));
+    multiplyInterleaved(g, matrices, x(g, input), { onto: input("f32", [16, 2], noise(32, 1)) });
   assert.throws(attempt(onto), /what is added to must be 48 × 2/);
   const plain = [new BaseMatrix(matrices[0]!.tensor, { isInterleaved: false })];
   assert.throws(

@@ -63,11 +63,21 @@ export class BaseMatrix {
   }
 }
 
-/**
- * The product of interleaved matrices with one input: y `[all outputs, rows]`, the outputs of the first matrix first. With `onto`, of
- * that shape, it is added to that, in place.
- */
-export function multiplyInterleaved(g: Graph, matrices: readonly BaseMatrix[], x: Activations, onto?: Tensor): Tensor {
+/** Where a product goes. */
+export interface ProductPlace {
+  /** What it is added to, in place: `[all outputs, rows]`. */
+  readonly onto?: Tensor | undefined;
+  /** Rows before this one are not computed: they stay what they are in `onto`, and are anything without it. Default 0. */
+  readonly firstRow?: number;
+}
+
+/** The product of interleaved matrices with one input: y `[all outputs, rows]`, the outputs of the first matrix first. */
+export function multiplyInterleaved(
+  g: Graph,
+  matrices: readonly BaseMatrix[],
+  x: Activations,
+  { onto, firstRow = 0 }: ProductPlace = {},
+): Tensor {
   const kernels = kernelsOf(g);
   const weights = matrices.map(({ tensor }) => tensor);
   const outputs = weights.reduce((sum, { extents }) => sum + extents[1], 0);
@@ -81,10 +91,12 @@ export function multiplyInterleaved(g: Graph, matrices: readonly BaseMatrix[], x
   const fits =
     !onto || (onto.dtype === "f32" && onto.isContiguous && String(onto.extents) === String([outputs, x.rows, 1, 1]));
   require(fits, `what is added to must be ${outputs} × ${x.rows}`);
+  require(firstRow >= 0 && firstRow <= x.rows, `there is no row ${firstRow}`);
   const operands = [x.quantizedBy(kernels), ...weights];
+  const place = BigInt(onto ? 1 : 0) | (BigInt(firstRow) << 32n);
   return g.operation("multiply", onto ? [onto, ...operands] : operands, [outputs, x.rows, 1, 1], (base, c) =>
     onto
-      ? base.customInplace(c, onto.pointer, pointers(operands), operands.length, kernels.multiply, allThreads, 1n)
+      ? base.customInplace(c, onto.pointer, pointers(operands), operands.length, kernels.multiply, allThreads, place)
       : base.custom(
           c,
           dtypes.f32.id,
@@ -96,7 +108,7 @@ export function multiplyInterleaved(g: Graph, matrices: readonly BaseMatrix[], x
           operands.length,
           kernels.multiply,
           allThreads,
-          0n,
+          place,
         ),
   );
 }

@@ -1,6 +1,6 @@
 export { Activations } from "./activations.js";
 export { Arena, type ArenaOptions, type TensorSpec } from "./arena.js";
-export { BaseMatrix, multiplyInterleaved } from "./base-matrix.js";
+export { BaseMatrix, multiplyInterleaved, type ProductPlace } from "./base-matrix.js";
 export { type BindInput, computeOnce, runOnce } from "./compute-once.js";
 export { Device } from "./device.js";
 export { type Draw, drawRows, packDraws } from "./draw.js";
@@ -10,6 +10,7 @@ export { GraphMemory } from "./graph-memory.js";
 export { type HostRange, openHostRange } from "./host-range.js";
 export { type KernelOptions, type Kernels, type LoadedKernels, loadKernels } from "./kernels.js";
 export { type DeviceKind, isInstalled } from "./library.js";
+export { type MergedProduct, mergedDType, mergedPlanesMax, multiplyMerged } from "./merged-product.js";
 export { stackEntryBytes } from "./paged-layout.js";
 export { pageBytes } from "./pages.js";
 export { addPoolProduct, addProduct, type PoolProduct } from "./pool-product.js";

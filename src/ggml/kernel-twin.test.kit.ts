@@ -1,5 +1,6 @@
 // A slow twin of the kernels in native/: the same rounding, one operation after the other.
 
+import { f16ToNumber, numberToF16 } from "../util/index.js";
 import { toFloat32 } from "./quantize.js";
 
 const groupInputs = 32;
@@ -59,6 +60,41 @@ export function signProduct(planes: Uint8Array, x: ArrayLike<number>): number[] 
 export function baseProduct(matrix: Uint8Array, x: ArrayLike<number>): number[] {
   const blockBytes = 34;
   return productOf(toFloat32("q8_0", matrix, (matrix.length / blockBytes) * groupInputs), x.length, x);
+}
+
+/**
+ * The same with a matrix in 8 bits and sign planes merged into it, as native/merged-planes.h says.
+ *
+ * @param matrix q8_0 rows, one an output
+ * @param planes of each plane q1_0 rows of whole blocks, one an output
+ */
+export function mergedProduct(matrix: Uint8Array, planes: readonly Uint8Array[], x: ArrayLike<number>): number[] {
+  const f = Math.fround;
+  const half = (bytes: Uint8Array, at: number) => f16ToNumber(bytes[at]! | (bytes[at + 1]! << 8));
+  const groups = x.length / groupInputs;
+  const blocks = Math.ceil(x.length / blockInputs);
+  const merged = new Float32Array((matrix.length / 34) * groupInputs);
+  for (let group = 0; group < matrix.length / 34; group++) {
+    const [output, own] = [Math.floor(group / groups), group % groups];
+    const block = (output * blocks + Math.floor(own / 4)) * 18;
+    const scale = half(matrix, group * 34);
+    const sum = planes.reduce((all, plane) => f(all + Math.abs(half(plane, block))), f(138 * scale));
+    const nearest = numberToF16(f(sum / 127));
+    const newScale = f16ToNumber(f16ToNumber(nearest) < f(sum / 127) ? nearest + 1 : nearest);
+    const inverse = newScale > 0 ? f(1 / newScale) : 0;
+    const shrink = roundHalfToEven(f(f(scale * inverse) * 32768));
+    for (let i = 0; i < groupInputs; i++) {
+      const weight = (matrix[group * 34 + 2 + i]! << 24) >> 24;
+      let value = Math.floor((weight * 256 * shrink + 16384) / 32768);
+      for (const plane of planes) {
+        const step = roundHalfToEven(f(f(half(plane, block) * inverse) * 256));
+        const isPlus = (plane[block + 2 + (own % 4) * 4 + (i >> 3)]! >> (i % 8)) & 1;
+        value += isPlus ? step : -step;
+      }
+      merged[group * groupInputs + i] = newScale * Math.floor((value + 128) / 256);
+    }
+  }
+  return productOf(merged, x.length, x);
 }
 
 /** @param rowLength weights of an output, of which there may be more than inputs */

@@ -356,12 +356,17 @@ export interface KernelFunctions {
   readonly quantizeNormed: Pointer;
   /** The same of silu(first) · second. */
   readonly quantizeGated: Pointer;
-  /** The product of interleaved matrices with such activations; its data is 1 when it is added in place, 0 when not. */
+  /**
+   * The product of interleaved matrices with such activations. Its data is 1 when it is added in place, 0 when not, and above 32
+   * bits the first row.
+   */
   readonly multiply: Pointer;
   /** Rows of an interleaved matrix. */
   readonly lookUp: Pointer;
   /** In place: the product of sign planes with such activations, added. Its data is the first row, and above 32 bits the first output. */
   readonly addSigns: Pointer;
+  /** In place: the product of an interleaved matrix, and sign planes merged into it, with rows of them; see native/merged-planes.h. */
+  readonly multiplyMerged: Pointer;
   /** Attention of rows over the cells of their own sequences. Its data is the window, 0 for none. */
   readonly attend: Pointer;
   /** A token for each row of logits, as native/logits.h draws them. */
@@ -407,6 +412,7 @@ export function bindKernels(file: string): {
         multiply: lib.symbol(`kindred_multiply_${name}`),
         lookUp: lib.symbol(`kindred_look_up_${name}`),
         addSigns: lib.symbol(`kindred_signs_${name}`),
+        multiplyMerged: lib.symbol(`kindred_merged_${name}`),
         attend: lib.symbol(`kindred_attend_${name}`),
         draw: lib.symbol(`kindred_draw_${name}`),
         largest: (logits) => largest(logits, logits.length),

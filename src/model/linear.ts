@@ -5,6 +5,7 @@ import {
   type BaseMatrix,
   type Graph,
   multiplyInterleaved,
+  multiplyMerged,
   type Tensor,
 } from "../ggml/index.js";
 import { assert } from "../util/index.js";
@@ -19,8 +20,21 @@ export interface PartRun {
   readonly slots: Tensor;
 }
 
-/** Which variants the rows of a tensor belong to. Rows of the base come last and are in no run. */
+/** Rows of a step, side by side, of one variant whose planes are merged into the base's weights for them. */
+export interface MergedRun {
+  readonly rows: number;
+  /** The variant's classes. */
+  readonly classIds: readonly string[];
+  /** The first row, how many rows, and the slot of each class: `[2 + classes]` i32. */
+  readonly place: Tensor;
+}
+
+/**
+ * Which variants the rows of a tensor belong to. Those of merged runs come first; runs of parts have them too, for what is no
+ * linear layer, but none has some of them and others. Rows of the base come last and are in no run.
+ */
 export interface VariantRows {
+  readonly merged: readonly MergedRun[];
   readonly runs: readonly PartRun[];
   /** Each row's row in the vector pools, 0 for the base: `[rows]` i32. Undefined when all rows are the base's. */
   readonly vectorRows: Tensor | undefined;
@@ -44,7 +58,8 @@ export interface Vector {
 
 /**
  * Where variants meet the base: `y = W·x + Σ Δ[slot]·x` of layers that take the same input, W once for all rows, then each run of
- * variant rows through the pools of its class, which group them by slot. A step of base rows alone does no more than the first product.
+ * variant rows through the pools of its class, which group them by slot; for merged runs, `(W + Σ Δ[slot])·x`. A step
+ * of base rows alone does no more than the first product.
  * Where kernels multiply, the layers are one product, and what they return may have gaps between its rows.
  *
  * @param x `[in, rows]` → of each layer `[out, rows]`
@@ -63,12 +78,13 @@ export function linears(
   }
   const outputsOf = ({ weight }: Linear) => weight.tensor.extents[1];
   const firstOutputs = layers.map((_, index) => layers.slice(0, index).reduce((sum, own) => sum + outputsOf(own), 0));
-  let y = multiplyInterleaved(
-    g,
-    layers.map(({ weight }) => weight),
-    x,
-  );
-  for (const [index, layer] of layers.entries()) y = addParts(g, y, x, layer, pools, rows, firstOutputs[index]!);
+  const matrices = layers.map(({ weight }) => weight);
+  let y = multiplyInterleaved(g, matrices, x, { firstRow: mergedRows(rows) });
+  for (const [index, layer] of layers.entries()) {
+    const firstOutput = firstOutputs[index]!;
+    y = addParts(g, y, x, layer, pools, rows, firstOutput);
+    y = multiplyMergedRuns(g, y, x, layer, pools, rows, { firstOutput, adds: false });
+  }
   return layers.map((layer, index) =>
     addBias(g, g.columns(y, firstOutputs[index]!, outputsOf(layer)), layer, pools, rows),
   );
@@ -88,8 +104,12 @@ export function addLinear(
   rows: VariantRows,
 ): Tensor {
   const { weight } = layer;
-  const sum = weight.isInterleaved ? multiplyInterleaved(g, [weight], x, onto) : g.add(onto, product(g, x, layer));
-  return addBias(g, addParts(g, sum, x, layer, pools, rows, 0), layer, pools, rows);
+  const sum = weight.isInterleaved
+    ? multiplyInterleaved(g, [weight], x, { onto, firstRow: mergedRows(rows) })
+    : g.add(onto, product(g, x, layer));
+  const withParts = addParts(g, sum, x, layer, pools, rows, 0);
+  const all = multiplyMergedRuns(g, withParts, x, layer, pools, rows, { firstOutput: 0, adds: true });
+  return addBias(g, all, layer, pools, rows);
 }
 
 /** `W·x` of one layer. */
@@ -100,7 +120,9 @@ function product(g: Graph, x: Activations, { weight }: Linear): Tensor {
 const addBias = (g: Graph, y: Tensor, { bias }: Linear, pools: DeltaPools | undefined, rows: VariantRows) =>
   bias ? g.add(y, perRow(g, bias, pools, rows)) : y;
 
-/** y with `Σ Δ[slot]·x` added to the rows of each run, at the outputs from `firstOutput` on. */
+const mergedRows = ({ merged }: VariantRows) => merged.reduce((sum, { rows }) => sum + rows, 0);
+
+/** y with `Σ Δ[slot]·x` added to the rows of each run but the merged ones, at the outputs from `firstOutput` on. */
 function addParts(
   g: Graph,
   y: Tensor,
@@ -111,8 +133,9 @@ function addParts(
   firstOutput: number,
 ): Tensor {
   let sum = y;
+  const first = mergedRows(rows);
   for (const run of rows.runs) {
-    const part = pools && layer.part(pools, run.classId);
+    const part = run.firstRow >= first && pools && layer.part(pools, run.classId);
     if (!part) continue;
     const { slots: ids, firstRow } = run;
     if (part.kind === "plane") {
@@ -125,6 +148,28 @@ function addParts(
     sum = addProduct(g, sum, g.mulMatId(part.up, g.padRows(low, part.up.extents[0]), ids), firstRow, firstOutput);
   }
   return sum;
+}
+
+/** y with `(W + Σ Δ[slot])·x` in the rows of merged runs, or added to them. */
+function multiplyMergedRuns(
+  g: Graph,
+  y: Tensor,
+  x: Activations,
+  { weight: matrix, part }: Linear,
+  pools: DeltaPools | undefined,
+  { merged }: VariantRows,
+  place: { readonly firstOutput: number; readonly adds: boolean },
+): Tensor {
+  return merged.reduce((sum, { classIds, place: run }) => {
+    const planes = new Map<number, Tensor>();
+    for (const [index, classId] of classIds.entries()) {
+      const own = pools && part(pools, classId);
+      if (!own) continue;
+      assert(own.kind === "plane", "only planes are merged");
+      planes.set(index, own.plane);
+    }
+    return multiplyMerged(g, sum, { matrix, planes, x, run, ...place });
+  }, y);
 }
 
 /**
