@@ -1,17 +1,9 @@
 // Base matrices by NEON's dot product: a lane of four inputs against four outputs, and another four.
 #if defined(__aarch64__)
-#include <arm_neon.h>
 #include "interleave.h"
 #include "layer-inputs.h"
 #include "merged-planes.h"
-
-#if defined(__ARM_FEATURE_DOTPROD)
-#define TARGET
-#elif defined(__clang__)
-#define TARGET __attribute__((target("dotprod")))
-#else
-#define TARGET __attribute__((target("arch=armv8.2-a+dotprod")))
-#endif
+#include "neon-dotprod.h"
 
 // Up to two rows: eight sums and eight products, as there are 32 registers.
 TARGET ALWAYS_INLINE void few_rows(const int rows, int adds, struct strip strip, int64_t groups, struct row_span x, struct row_span y) {

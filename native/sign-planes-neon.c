@@ -1,15 +1,7 @@
 // Sign planes by NEON's dot product: multipliers, negated where the sign is minus, against the inputs.
 #if defined(__aarch64__)
-#include <arm_neon.h>
+#include "neon-dotprod.h"
 #include "sign-planes.h"
-
-#if defined(__ARM_FEATURE_DOTPROD)
-#define TARGET
-#elif defined(__clang__)
-#define TARGET __attribute__((target("dotprod")))
-#else
-#define TARGET __attribute__((target("arch=armv8.2-a+dotprod")))
-#endif
 
 TARGET ALWAYS_INLINE int32x4_t block_product(const struct sign_block *weights, const struct quantized_block *x) {
   static const uint8_t byte_of[16] = {0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1};

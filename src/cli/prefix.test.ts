@@ -111,6 +111,20 @@ test("after its engine died a chat is computed anew, and then no more", async ()
   assert.ok((await say(client, "tiny", "And then?", second.messages)).cachedTokens > second.promptTokens);
 });
 
+/** A server of a folder's variants with memory for one of them at a time, that adds to `loads` what it loads. */
+async function roomForOne(
+  folder: string,
+  { contextLength, requestBytes, loads }: { contextLength: number; requestBytes: number; loads: string[] },
+) {
+  const engine = { ...testEngine, kvDType: "f16", contextLength } as const;
+  const memoryBytes = await memoryFor(1, requestBytes, { engine, variants: folder });
+  return await startServer({
+    variants: folder,
+    engine: { ...engine, memoryBytes },
+    onEvent: (event) => event.type === "variantLoaded" && loads.push(event.variant),
+  });
+}
+
 test("a variant finds its own after others had its memory", async () => {
   const folder = await mkdtemp(path.join(tmpdir(), "kindred-prefix-"));
   try {
@@ -118,13 +132,7 @@ test("a variant finds its own after others had its memory", async () => {
       await cp(path.join(variants, name), path.join(folder, name), { recursive: true });
     }
     const loads: string[] = [];
-    const engine = { ...testEngine, kvDType: "f16", contextLength: 160 } as const;
-    const memoryBytes = await memoryFor(1, 1_100_000, { engine, variants: folder });
-    await using other = await startServer({
-      variants: folder,
-      engine: { ...engine, memoryBytes },
-      onEvent: (event) => event.type === "variantLoaded" && loads.push(event.variant),
-    });
+    await using other = await roomForOne(folder, { contextLength: 160, requestBytes: 1_100_000, loads });
     const client = clientOf("ann", other);
     const ask = (model: string) => say(client, model, "Tell me of the fox that had lost its tail.");
     await ask("clinc");
@@ -145,13 +153,7 @@ test("an adapter that was changed since the start fails its own requests; put ba
     const writtenSeconds = 1_600_000_000;
     await utimes(path.join(folder, "adapter", "adapter_model.safetensors"), writtenSeconds, writtenSeconds);
     const loads: string[] = [];
-    const engine = { ...testEngine, kvDType: "f16", contextLength: 96 } as const;
-    const memoryBytes = await memoryFor(1, 500_000, { engine, variants: folder });
-    await using other = await startServer({
-      variants: folder,
-      engine: { ...engine, memoryBytes },
-      onEvent: (event) => event.type === "variantLoaded" && loads.push(event.variant),
-    });
+    await using other = await roomForOne(folder, { contextLength: 96, requestBytes: 500_000, loads });
     const client = clientOf("ann", other);
     const ask = (model: string) => say(client, model, "Tell me of the fox that had lost its tail.");
     const before = await ask("adapter");

@@ -126,9 +126,14 @@ export class Stepper implements Disposable {
   #plainDraw(sequence: Sequence, resident: Resident): Draw | undefined {
     const plain = this.#device.kernels && plainDraw(sequence);
     if (!plain) return undefined;
+    const words = this.#wordsOf(sequence, resident);
+    return words > this.#state.weights.config.vocabSize ? undefined : { ...plain, words };
+  }
+
+  /** Rows of the vocabulary that a sequence's tokens are of. */
+  #wordsOf({ variant }: Sequence, resident: Resident): number {
     const { vocabSize } = this.#state.weights.config;
-    const words = sequence.variant === null ? vocabSize : (resident(sequence.variant)?.vocabSize ?? vocabSize);
-    return words > vocabSize ? undefined : { ...plain, words };
+    return variant === null ? vocabSize : (resident(variant)?.vocabSize ?? vocabSize);
   }
 
   #logitsOf(batch: Batch, outputs: StepOutputs, resident: Resident): Float32Array[] {
@@ -137,7 +142,7 @@ export class Stepper implements Disposable {
     const values = this.#valuesOf(outputs.logits);
     const extra = outputs.extraLogits && readInto(new Float32Array(outputs.extraLogits.elements), outputs.extraLogits);
     return batch.outputs.map(({ sequence }, row) => {
-      const words = sequence.variant === null ? vocabSize : (resident(sequence.variant)?.vocabSize ?? vocabSize);
+      const words = this.#wordsOf(sequence, resident);
       // What the base has beyond a variant's vocabulary is nothing that the variant says.
       const own = values.subarray(row * vocabSize, row * vocabSize + Math.min(words, vocabSize));
       const more = words - vocabSize;
