@@ -12,7 +12,7 @@ const goals = { memory: 1.02, fairness: 0.95 } as const;
 
 /** Very many variants in little memory, asked in bursts by clients with equal rights. */
 export async function crowdScenario(flags: ServingFlags, signal: AbortSignal): Promise<object> {
-  const setup = await setUp(flags, signal);
+  const setup = await setUp(flags, flags.rates[0]!, signal);
   console.log(describeSetup(setup, flags));
   const result = await runCrowd(setup, flags, { signal });
   console.log(

@@ -27,7 +27,8 @@ export interface ServingFlags {
   readonly popularity: Popularity;
   readonly trace: string | undefined;
   readonly speed: number;
-  readonly rate: number;
+  /** Requests a second, one run for each; the crowd has one. */
+  readonly rates: readonly number[];
   readonly seconds: number;
   readonly clients: number;
   readonly prompt: Lengths;
@@ -148,7 +149,7 @@ export function servingFlags(scenario: Scenario): ServingFlags {
     popularity: notation("popularity", parsePopularity),
     trace: given.trace,
     speed: number("speed"),
-    rate: number("rate"),
+    rates: ratesOf(scenario, flag("rate")),
     seconds: number("seconds"),
     clients: number("clients"),
     prompt: notation("prompt", parseLengths),
@@ -174,6 +175,15 @@ function pictureFile(file: string, scenario: Scenario): string {
   if (given.scenario !== undefined || given.soak !== undefined) return file;
   const { dir, name, ext } = path.parse(file);
   return path.join(dir, `${name}-${scenario}${ext}`);
+}
+
+function ratesOf(scenario: Scenario, list: string): readonly number[] {
+  const rates = list.split(",").map((rate) => positive("rate", rate));
+  if (rates.length > 1 && scenario !== "zipf")
+    throw new Error(`--rate takes several rates in zipf only, got "${list}"`);
+  if (rates.length > 1 && given.trace !== undefined)
+    throw new Error("--rate takes one rate beside a trace, which has its own times");
+  return rates;
 }
 
 function positive(name: string, value: string): number {

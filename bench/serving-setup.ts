@@ -39,8 +39,8 @@ export interface ServingSetup {
   readonly prompts: SideRun["prompts"];
 }
 
-/** Makes the crowd where it is not there yet, and draws the workload. */
-export async function setUp(flags: ServingFlags, signal: AbortSignal): Promise<ServingSetup> {
+/** Makes the crowd where it is not there yet, and draws the workload, of `rate` requests a second where no trace has its times. */
+export async function setUp(flags: ServingFlags, rate: number, signal: AbortSignal): Promise<ServingSetup> {
   const sources = (await findVariants(flags.variants)).map((source) => source.path);
   const work = path.join(flags.work, path.basename(path.resolve(flags.base)));
   const crowdFolder = path.join(work, `crowd-${flags.count}-${path.basename(path.resolve(flags.variants))}`);
@@ -55,7 +55,7 @@ export async function setUp(flags: ServingFlags, signal: AbortSignal): Promise<S
     sequences: flags.sequences,
     queueMax: 1 << 16,
   };
-  const workload = await workloadOf(flags, names);
+  const workload = await workloadOf(flags, rate, names);
   return {
     crowd,
     crowdFolder,
@@ -83,7 +83,7 @@ export function describeSetup({ sources, fullBytes, statistics }: ServingSetup, 
 ${requests} requests over ${seconds.toFixed(1)} s for ${models} of them, ${significant(100 * top1)} % for the most popular; gaps vary by ${significant(gapCv)}\n`;
 }
 
-async function workloadOf(flags: ServingFlags, models: readonly string[]): Promise<PlannedRequest[]> {
+async function workloadOf(flags: ServingFlags, rate: number, models: readonly string[]): Promise<PlannedRequest[]> {
   const content = {
     seed: flags.seed,
     models,
@@ -95,7 +95,7 @@ async function workloadOf(flags: ServingFlags, models: readonly string[]): Promi
     requestsMax: Number.POSITIVE_INFINITY,
   };
   if (flags.trace === undefined)
-    return generateWorkload({ ...content, arrivals: flags.arrivals, rate: flags.rate, perModel: false });
+    return generateWorkload({ ...content, arrivals: flags.arrivals, rate, perModel: false });
   const traced = tracedWorkload(await readTrace(flags.trace), { ...content, speed: flags.speed });
   return traced.map((request) => cut(request, flags.context));
 }

@@ -30,5 +30,5 @@ await untilInterrupted(async (signal) => {
     console.log("");
   }
 });
-const { json } = servingFlags("crowd");
+const { json } = servingFlags(seconds === undefined ? chosenScenarios()[0]! : "crowd");
 if (json) writeFileSync(json, `${JSON.stringify({ machine, argv: process.argv.slice(2), results }, null, 1)}\n`);

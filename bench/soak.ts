@@ -35,7 +35,7 @@ const reportEveryMs = 60_000;
 
 /** A long run of the crowd's load: memory and latencies, window by window, in a table, in `--json` and in `--picture`. */
 export async function soak(flags: ServingFlags, signal: AbortSignal): Promise<object> {
-  const setup = await setUp(flags, signal);
+  const setup = await setUp(flags, flags.rates[0]!, signal);
   console.log(describeSetup(setup, flags));
   let reportedMs = performance.now();
   const result = await runCrowd(setup, flags, {

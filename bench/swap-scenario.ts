@@ -4,68 +4,85 @@ import path from "node:path";
 import { restoreCheckpoint } from "../src/delta/index.js";
 import { openCheckpoint, openDelta } from "../src/formats/index.js";
 import { drawRuns, printRun, significant } from "../src/load/index.js";
-import { printColumns } from "../src/util/index.js";
 import { type ColdStart, measureColdStart } from "./cold-start.js";
 import { verdict } from "./goal.js";
+import { curvesOf, printRates } from "./rate-curve.js";
+import { drawRates } from "./rate-picture.js";
 import type { ServingFlags } from "./serving-flags.js";
 import { describeSetup, type ServingSetup, setUp } from "./serving-setup.js";
 import { runSide, type SideResult, type SideRun, withoutRecords } from "./side.js";
 import type { FullModel } from "./swap-completer.js";
+import { printComparison, type SwapRun, swapGoals } from "./swap-table.js";
 
-/** What serving variants is held to, against swapping them. */
-const goals = { throughput: 8, ttftP99: 20, coldStart: 10 } as const;
-
-/** One workload for Kindred and for the same engine swapping full fine-tunes, in the same memory. */
+/** One workload for Kindred and for the same engine swapping full fine-tunes, in the same memory, at each of the rates. */
 export async function swapScenario(flags: ServingFlags, signal: AbortSignal): Promise<object> {
-  const setup = await setUp(flags, signal);
-  console.log(describeSetup(setup, flags));
-  const { crowd, crowdFolder, engine, kindredEngine, apiKeys, workload, prompts } = setup;
+  const runs: SwapRun[] = [];
+  const statistics: object[] = [];
+  let setup = await setUp(flags, flags.rates[0]!, signal);
+  const checkpoints = await restored(setup, flags.base);
+  const full = setup.crowd.map(({ name, source }) => ({ name, path: checkpoints.get(source)! }));
+  for (const rate of flags.rates) {
+    setup = await setUp(flags, rate, signal);
+    console.log(describeSetup(setup, flags));
+    statistics.push(setup.statistics);
+    runs.push(await runSides(setup, { flags, rate, full, signal }));
+    console.log(`${printComparison(runs.at(-1)!)}\n`);
+  }
+  const curves = curvesOf(runs);
+  if (runs.length > 1) console.log(`${printRates(curves, flags.slo)}\n`);
+  const cold = await measureColdStart({
+    base: flags.base,
+    variants: setup.crowdFolder,
+    names: [setup.crowd[0]!.name, setup.crowd[1]!.name],
+    full: full[0]!,
+    engine: setup.engine,
+    rounds: flags.rounds,
+    isUncached: flags.isUncached,
+  });
+  console.log(describeColdStart(cold));
+  if (flags.picture) {
+    const title = `${flags.count} variants of one base, ${flags.threads} ${flags.threads === 1 ? "thread" : "threads"}`;
+    const drawn = runs.length > 1 ? drawRates(title, curves, flags.slo) : drawRun(title, runs[0]!, flags);
+    writeFileSync(flags.picture, drawn);
+  }
+  return {
+    runs: runs.map(({ rate, kindred, swap, llama }, index) => ({
+      rate,
+      statistics: statistics[index],
+      kindred: withoutRecords(kindred),
+      swap: withoutRecords(swap),
+      ...(llama ? { llama: withoutRecords(llama) } : {}),
+    })),
+    cold,
+  };
+}
+
+/** What a run of all sides needs. */
+interface RunParts {
+  readonly flags: ServingFlags;
+  readonly rate: number;
+  readonly full: readonly FullModel[];
+  readonly signal: AbortSignal;
+}
+
+async function runSides(setup: ServingSetup, { flags, rate, full, signal }: RunParts): Promise<SwapRun> {
+  const { crowdFolder, engine, kindredEngine, apiKeys, workload, prompts } = setup;
   const { base, slo, resident, hasNaturalEnds, isUncached } = flags;
-  const checkpoints = await restored(setup, base);
-  const full = crowd.map(({ name, source }) => ({ name, path: checkpoints.get(source)! }));
   const run = { workload, slo, signal, prompts, hasNaturalEnds };
-  const ours = await runSide(
+  const kindred = await runSide(
     { kind: "kindred", base, variants: crowdFolder, engine: kindredEngine, apiKeys, isUncached, isolated: false },
     run,
   );
-  console.log(`Kindred, ${ours.info!.kernels}\n${printRun({ ...ours.summary, models: [] }, slo)}\n`);
+  console.log(`Kindred, ${kindred.info!.kernels}\n${printRun({ ...kindred.summary, models: [] }, slo)}\n`);
   signal.throwIfAborted();
-  const theirs = await runSide(
+  const swap = await runSide(
     { kind: "swap", models: full, residentMax: resident + 1, engine, apiKeys, isUncached },
     run,
   );
-  console.log(
-    `Swapping full fine-tunes, ${resident + 1} at once\n${printRun({ ...theirs.summary, models: [] }, slo)}\n`,
-  );
+  console.log(`Swapping full fine-tunes, ${resident + 1} at once\n${printRun({ ...swap.summary, models: [] }, slo)}\n`);
   signal.throwIfAborted();
-  const llama = flags.llama === undefined ? undefined : await runLlama(flags.llama, { setup, flags, full, run });
-  const cold = await measureColdStart({
-    base,
-    variants: crowdFolder,
-    names: [crowd[0]!.name, crowd[1]!.name],
-    full: full[0]!,
-    engine,
-    rounds: flags.rounds,
-    isUncached,
-  });
-  console.log(comparison(ours, theirs, llama));
-  console.log(`\n${describeColdStart(cold)}`);
-  if (flags.picture) {
-    const runs = [
-      { name: "kindred", records: ours.records },
-      { name: "swap", records: theirs.records },
-      ...(llama ? [{ name: "llama.cpp", records: llama.records }] : []),
-    ];
-    const title = `${flags.count} variants, ${significant(setup.statistics.rate)} requests a second`;
-    writeFileSync(flags.picture, drawRuns(title, runs, slo));
-  }
-  return {
-    statistics: setup.statistics,
-    kindred: withoutRecords(ours),
-    swap: withoutRecords(theirs),
-    ...(llama ? { llama: withoutRecords(llama) } : {}),
-    cold,
-  };
+  if (flags.llama === undefined) return { rate, kindred, swap };
+  return { rate, kindred, swap, llama: await runLlama(flags.llama, { setup, flags, full, run }) };
 }
 
 /** As many servers of llama.cpp as the memory holds, one for each fine-tune that is in it. */
@@ -86,51 +103,18 @@ async function runLlama(
   return result;
 }
 
-/** What a line of the comparison compares. */
-interface Row {
-  readonly name: string;
-  readonly of: (side: SideResult) => number | null | undefined;
-  readonly isLowGood?: true;
-  readonly goal?: number;
-}
-
-const rows: readonly Row[] = [
-  { name: "requests a second", of: ({ summary }) => summary.requestThroughput, goal: goals.throughput },
-  { name: "tokens out a second", of: ({ summary }) => summary.outputThroughput },
-  { name: "TTFT median, ms", of: ({ summary }) => summary.ttftMs?.median, isLowGood: true },
-  { name: "TTFT 99 %, ms", of: ({ summary }) => summary.ttftMs?.p99, isLowGood: true, goal: goals.ttftP99 },
-  { name: "TPOT median, ms", of: ({ summary }) => summary.tpotMs?.median, isLowGood: true },
-  { name: "within limits, %", of: ({ summary }) => 100 * (summary.attainment ?? 0) },
-  { name: "good requests a second", of: ({ summary }) => summary.goodput },
-  { name: "loads", of: ({ loads }) => loads, isLowGood: true },
-  { name: "ms a load", of: ({ loadMs }) => loadMs, isLowGood: true },
-  { name: "peak memory, MB", of: ({ peakBytes }) => peakBytes / 1e6, isLowGood: true },
-];
-
-function comparison(ours: SideResult, swap: SideResult, llama: SideResult | undefined): string {
-  const value = (row: Row, side: SideResult) => {
-    const found = row.of(side);
-    return found == null ? "" : significant(found);
-  };
-  const better = (row: Row, side: SideResult) => {
-    const [a, b] = [row.of(ours), row.of(side)];
-    return a && b ? (row.isLowGood ? b / a : a / b) : undefined;
-  };
-  const times = (ratio: number | undefined) => (ratio === undefined ? "" : `${significant(ratio)}×`);
-  return printColumns([
-    ["", "kindred", "swap", "better by", "goal", ...(llama ? ["llama.cpp", "better by"] : [])],
-    ...rows.map((row) => {
-      const ratio = better(row, swap);
-      const goal = row.goal === undefined || ratio === undefined ? "" : verdict(ratio, row.goal);
-      const third = llama ? [value(row, llama), times(better(row, llama))] : [];
-      return [row.name, value(row, ours), value(row, swap), times(ratio), goal, ...third];
-    }),
-  ]);
+function drawRun(title: string, { rate, kindred, swap, llama }: SwapRun, { slo }: ServingFlags): string {
+  const drawn = [
+    { name: "kindred", records: kindred.records },
+    { name: "swap", records: swap.records },
+    ...(llama ? [{ name: "llama.cpp", records: llama.records }] : []),
+  ];
+  return drawRuns(`${title}, ${significant(rate)} requests a second`, drawn, slo);
 }
 
 function describeColdStart({ variantMs, warmMs, fullMs, ratio }: ColdStart): string {
   const own = `a variant ${significant(variantMs)} ms (${significant(warmMs)} warm), its full checkpoint ${significant(fullMs)} ms`;
-  return `Cold start, disk to first token: ${own}: ${significant(ratio)} times as long, goal ${verdict(ratio, goals.coldStart)}`;
+  return `Cold start, disk to first token: ${own}: ${significant(ratio)} times as long, goal ${verdict(ratio, swapGoals.coldStart)}`;
 }
 
 /** The real variants as Hugging Face folders, by the path of their artifact. */

@@ -8,6 +8,7 @@ export {
   type Distribution,
   distributionOf,
   type LoadSummary,
+  printSlo,
   type RunSummary,
   type Slo,
   summarizeRun,
