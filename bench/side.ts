@@ -1,5 +1,6 @@
-import { type ChildProcess, fork } from "node:child_process";
+import { type ChildProcess, fork, spawnSync } from "node:child_process";
 import { once } from "node:events";
+import { availableParallelism } from "node:os";
 import { fileURLToPath } from "node:url";
 import type { EngineInfo } from "../src/engine/index.js";
 import {
@@ -46,7 +47,9 @@ export interface SideRun {
 /** Starts a side, sends it the workload and ends it. */
 export async function runSide(side: Side, run: SideRun): Promise<SideResult> {
   const { workload, prompts, slo, signal, hasNaturalEnds, onProgress } = run;
-  const child = fork(fileURLToPath(new URL("serving-process.js", import.meta.url)), [JSON.stringify(side)]);
+  const child = fork(fileURLToPath(new URL("serving-process.js", import.meta.url)), [JSON.stringify(side)], {
+    ...(side.kind === "kindred" && side.isolated ? {} : onCores(side.engine.threads)),
+  });
   try {
     const loads: { model: string; atMs: number; tookMs: number }[] = [];
     const processes: { engine?: number; front?: number | undefined } = { front: child.pid };
@@ -77,6 +80,16 @@ export async function runSide(side: Side, run: SideRun): Promise<SideResult> {
   } finally {
     await ended(child);
   }
+}
+
+/**
+ * So many cores and no other for a process, where the system can be told: engines side by side would take more than their threads
+ * say, and so would what loads beside one.
+ */
+function onCores(count: number): { execPath: string; execArgv: string[] } | undefined {
+  const given = availableParallelism();
+  if (count >= given || spawnSync("taskset", ["--version"]).error) return undefined;
+  return { execPath: "taskset", execArgv: ["--cpu-list", `0-${count - 1}`, process.execPath] };
 }
 
 /** Ends a side, and waits until its memory and its cores are free for the next. */
