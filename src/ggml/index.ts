@@ -1,6 +1,6 @@
 export { Activations } from "./activations.js";
 export { Arena, type ArenaOptions, type TensorSpec } from "./arena.js";
-export { BaseMatrix, multiplyInterleaved, type ProductPlace } from "./base-matrix.js";
+export { BaseMatrix, canMultiplyTogether, multiplyInterleaved, type ProductPlace } from "./base-matrix.js";
 export { type BindInput, computeOnce, runOnce } from "./compute-once.js";
 export { Device } from "./device.js";
 export { type Draw, drawRows, packDraws } from "./draw.js";

@@ -363,6 +363,9 @@ export interface KernelFunctions {
   readonly multiply: Pointer;
   /** Rows of an interleaved matrix. */
   readonly lookUp: Pointer;
+  /** Both of matrices in 16-bit floats, multiplied with activations as they are. */
+  readonly multiplyFloats: Pointer;
+  readonly lookUpFloats: Pointer;
   /** In place: the product of sign planes with such activations, added. Its data is the first row, and above 32 bits the first output. */
   readonly addSigns: Pointer;
   /** In place: the product of an interleaved matrix, and sign planes merged into it, with rows of them; see native/merged-planes.h. */
@@ -385,6 +388,8 @@ export interface KernelFunctions {
   useLargePages(memory: Pointer, bytes: number): void;
   /** Writes rows of a stored type to `to` as native/base-matrix.h draws them, on a thread of its own. */
   interleave(to: Pointer, from: Uint8Array, type: number, inputs: number, outputs: number): Promise<void>;
+  /** Writes rows of 16-bit floats to `to` as native/float-matrix.h draws them, on a thread of its own. */
+  interleaveFloats(to: Pointer, from: Uint8Array, inputs: number, outputs: number): Promise<void>;
 }
 
 /**
@@ -411,6 +416,8 @@ export function bindKernels(file: string): {
         quantizeGated: lib.symbol(`kindred_quantize_gated_${name}`),
         multiply: lib.symbol(`kindred_multiply_${name}`),
         lookUp: lib.symbol(`kindred_look_up_${name}`),
+        multiplyFloats: lib.symbol(`kindred_multiply_floats_${name}`),
+        lookUpFloats: lib.symbol(`kindred_look_up_floats_${name}`),
         addSigns: lib.symbol(`kindred_signs_${name}`),
         multiplyMerged: lib.symbol(`kindred_merged_${name}`),
         attend: lib.symbol(`kindred_attend_${name}`),
@@ -423,6 +430,9 @@ export function bindKernels(file: string): {
         useLargePages: lib.func("kindred_use_large_pages", "void", [P, "size_t"]),
         interleave: inBackground(
           lib.func(`kindred_interleave_${name}`, "void", [P, "const void*", "int", "int64_t", "int64_t"]),
+        ),
+        interleaveFloats: inBackground(
+          lib.func(`kindred_interleave_floats_${name}`, "void", [P, "const void*", "int64_t", "int64_t"]),
         ),
       };
     },

@@ -3,6 +3,7 @@ import {
   addPoolProduct,
   addProduct,
   type BaseMatrix,
+  canMultiplyTogether,
   type Graph,
   multiplyInterleaved,
   multiplyMerged,
@@ -71,7 +72,7 @@ export function linears(
   pools: DeltaPools | undefined,
   rows: VariantRows,
 ): Tensor[] {
-  if (!layers.every(({ weight }) => weight.isInterleaved)) {
+  if (!canMultiplyTogether(layers.map(({ weight }) => weight))) {
     return layers.map((layer) =>
       addBias(g, addParts(g, product(g, x, layer), x, layer, pools, rows, 0), layer, pools, rows),
     );

@@ -76,7 +76,7 @@ export class Weights implements Disposable {
       parameters
         .filter(
           ({ name, kind, shape }) =>
-            kind !== "vector" && BaseMatrix.canInterleave(device, target.get(name)!, shape[0]!),
+            kind !== "vector" && BaseMatrix.canInterleave(device, target.get(name)!, [shape[1]!, shape[0]!]),
         )
         .map(({ name }) => name),
     );
