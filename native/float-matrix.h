@@ -14,8 +14,8 @@
 #pragma once
 #include "base-matrix.h"
 
-// ggml's numbers of types.
-enum { float_type_f16 = 1, float_type_bf16 = 30 };
+// ggml's numbers of types. A strip of f32 is what is merged, see merged-floats.h.
+enum { float_type_f32 = 0, float_type_f16 = 1, float_type_bf16 = 30 };
 
 // Inputs that are taken together: a strip's weights for them stay in the first cache while all rows of a chunk go by.
 enum { panel_inputs = 512 };
@@ -27,8 +27,18 @@ enum { part_outputs = part_bytes / sizeof(float), strip_parts = strip_outputs / 
 TARGET ALWAYS_INLINE part widen_halves(const uint16_t *halves);
 TARGET ALWAYS_INLINE part widen_brains(const uint16_t *brains);
 
+// A part of a strip's weights, from the `at`-th on.
+TARGET ALWAYS_INLINE part weights_at(const int type, const void *strip, int64_t at) {
+  if (type == float_type_bf16) return widen_brains((const uint16_t *)strip + at);
+  if (type == float_type_f16) return widen_halves((const uint16_t *)strip + at);
+  part own;
+  memcpy(&own, (const float *)strip + at, sizeof own);
+  return own;
+}
+
+
 // Multiplies `inputs` inputs of a strip with `rows` rows, at most float_rows_max, and writes the products to y, or adds them.
-TARGET ALWAYS_INLINE void float_tile(const int rows, const int type, int adds, const uint16_t *strip, int64_t inputs, struct row_span x,
+TARGET ALWAYS_INLINE void float_tile(const int rows, const int type, int adds, const void *strip, int64_t inputs, struct row_span x,
                                      struct row_span y) {
   part sums[float_chains][tile_rows_max][strip_parts];
 #pragma GCC unroll 8
@@ -40,14 +50,13 @@ TARGET ALWAYS_INLINE void float_tile(const int rows, const int type, int adds, c
     }
   }
   for (int64_t k = 0; k < inputs; k += float_chains) {
-    __builtin_prefetch((const char *)(strip + k * strip_outputs) + prefetch_bytes);
+    if (type != float_type_f32) __builtin_prefetch((const uint16_t *)strip + k * strip_outputs + prefetch_bytes / 2);
 #pragma GCC unroll 8
     for (int chain = 0; chain < float_chains; chain++) {
       part weights[strip_parts];
 #pragma GCC unroll 4
       for (int own = 0; own < strip_parts; own++) {
-        const uint16_t *stored = strip + (k + chain) * strip_outputs + own * part_outputs;
-        weights[own] = type == float_type_bf16 ? widen_brains(stored) : widen_halves(stored);
+        weights[own] = weights_at(type, strip, (k + chain) * strip_outputs + own * part_outputs);
       }
 #pragma GCC unroll 8
       for (int row = 0; row < rows; row++) {
@@ -75,7 +84,7 @@ TARGET ALWAYS_INLINE void float_tile(const int rows, const int type, int adds, c
 }
 
 // Any number of rows, in tiles as equal as may be. The number is known where a tile is compiled, so that all sums stay in registers.
-TARGET ALWAYS_INLINE void float_tiles(int64_t rows, const int type, int adds, const uint16_t *strip, int64_t inputs, struct row_span x,
+TARGET ALWAYS_INLINE void float_tiles(int64_t rows, const int type, int adds, const void *strip, int64_t inputs, struct row_span x,
                                       struct row_span y) {
   for (int64_t row = 0, own; row < rows; row += own) {
     const int64_t left = rows - row, tiles = (left + float_rows_max - 1) / float_rows_max;
