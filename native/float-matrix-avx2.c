@@ -3,9 +3,11 @@
 #include <immintrin.h>
 
 #define TARGET __attribute__((target("avx2,fma,f16c")))
+// How sums lie in registers, for the headers.
 enum { part_bytes = 32, float_rows_max = 6, float_chains = 1 };
 
 #include "float-matrix.h"
+#include "merged-floats.h"
 
 TARGET ALWAYS_INLINE part widen_halves(const uint16_t *halves) {
   return (part)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)halves));
@@ -16,4 +18,5 @@ TARGET ALWAYS_INLINE part widen_brains(const uint16_t *brains) {
 }
 
 FLOAT_MATRIX_KERNEL(avx2)
+MERGED_FLOATS_KERNEL(avx2)
 #endif

@@ -3,9 +3,11 @@
 #include <immintrin.h>
 
 #define TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma,f16c")))
+// How sums lie in registers, for the headers.
 enum { part_bytes = 64, float_rows_max = 8, float_chains = 2 };
 
 #include "float-matrix.h"
+#include "merged-floats.h"
 
 TARGET ALWAYS_INLINE part widen_halves(const uint16_t *halves) {
   return (part)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)halves));
@@ -16,4 +18,5 @@ TARGET ALWAYS_INLINE part widen_brains(const uint16_t *brains) {
 }
 
 FLOAT_MATRIX_KERNEL(avx512vnni)
+MERGED_FLOATS_KERNEL(avx512vnni)
 #endif

@@ -52,7 +52,7 @@ TARGET ALWAYS_INLINE void multiply_merged_floats(struct ggml_tensor *result, int
   char *const own_x = (char *)x->data + (size_t)first_row * x->nb[1];
   char *const y = (char *)result->data + (size_t)first_row * result->nb[1] + (size_t)first_output * sizeof(float);
   const char *plane[merged_planes_max];
-  const int planes = planes_of_run(result, run, classes, plane);
+  const int planes = planes_of_run(result, classes, plane);
   float merged[merged_inputs * strip_outputs] __attribute__((aligned(64)));
   // All rows' activations of a panel stay in the second cache while the strips go by.
   for (int64_t k = 0; k < inputs; k += merged_inputs) {

@@ -41,7 +41,7 @@ function weightsOf({ inputs, outputs }: Case): Float32Array {
   });
 }
 
-for (const name of ["avx512vnni", "avx2", "neon", "scalar"]) {
+for (const name of ["avx512vbmi", "avx512vnni", "avx2", "neon", "scalar"]) {
   test(`${name} multiplies rows of one variant with its planes merged into the matrix`, async (t) => {
     const { kernels, summary } = await loadKernels({ choice: name });
     if (!kernels) return t.skip(summary);
@@ -75,9 +75,14 @@ for (const name of ["avx512vnni", "avx2", "neon", "scalar"]) {
         ]);
         const matrix = new BaseMatrix(arena.get("matrix"), { isInterleaved: true });
         await matrix.writeInterleaved(device, "q8_0", stored);
-        pools.forEach((bytes, plane) => {
-          arena.get(`${plane}`).write(bytes);
-        });
+        for (const [plane, bytes] of pools.entries()) {
+          const arranged = new Uint8Array(bytes.length / slotCount);
+          for (let slot = 0; slot < slotCount; slot++) {
+            const at = slot * arranged.length;
+            kernels.arrangeSigns(arranged, bytes.subarray(at, at + arranged.length), padded / 128, outputs);
+            arena.get(`${plane}`).write(arranged, at);
+          }
+        }
         const y = evaluate(device, (g, input) => {
           const zeros = input("f32", [allOutputs], new Float32Array(allOutputs));
           return multiplyMerged(g, g.add(input("f32", [allOutputs, allRows], before), zeros), {

@@ -10,7 +10,7 @@ import type { Weights } from "./weights.js";
  */
 export function mergeableClasses(weights: Weights, pools: DeltaPools | undefined): ReadonlySet<string> {
   const layers = parametersOf(weights.config).filter(({ kind }) => kind === "linear");
-  if (!pools || !layers.every(({ name }) => weights.matrix(name).isRounded)) return new Set();
+  if (!pools || !layers.every(({ name }) => weights.matrix(name).isInterleaved)) return new Set();
   const mergeable = [...pools.layout.classes].filter(([, { slotClass, matrices }]) => {
     const isPlane = slotClass.kind === "plane" && slotClass.plane <= mergedPlanesMax;
     return (isPlane && slotClass.dtype === mergedDType) || !layers.some(({ name }) => matrices.has(name));
