@@ -3,9 +3,10 @@ import { parseArgs } from "node:util";
 import { defaultSampling, Sequence } from "../src/core/index.js";
 import { Stepper } from "../src/engine/stepper.js";
 import { openCheckpoint } from "../src/formats/index.js";
-import { Device } from "../src/ggml/index.js";
+import { Device, loadKernels } from "../src/ggml/index.js";
 import { type BaseDType, KvCache, type KvDType, Weights } from "../src/model/index.js";
 import { ChatTemplate, Tokenizer } from "../src/text/index.js";
+import { placeNativeSources } from "./native-sources.js";
 
 // npm run bench:precision -- --base PATH: what holding the base in fewer bits costs, as the mean KL divergence of its next-token
 // distributions from those of 32-bit weights, over the embedded tasks' questions read four tokens at a time.
@@ -32,9 +33,11 @@ const stride = 4;
 
 await using checkpoint = await openCheckpoint(flags.base);
 const prompts = readPrompts(Number(flags.questions));
-using device = Device.open({ threads: Number(flags.threads) });
+placeNativeSources();
+const { kernels, summary } = await loadKernels();
+using device = Device.open({ threads: Number(flags.threads), kernels });
 const reference = await distributions("f32", "f32");
-console.log(`${checkpoint.name}, ${reference.length} positions of ${prompts.length} chats\n`);
+console.log(`${checkpoint.name}, ${reference.length} positions of ${prompts.length} chats, ${summary}\n`);
 console.log("| base | keys and values | KL mean | KL 99 % | top-1 |\n| --- | --- | --- | --- | --- |");
 for (const { dtype, kv } of forms.slice(1)) {
   const other = await distributions(dtype, kv);

@@ -4,17 +4,15 @@
 //
 //   activation ≈ scale · multiplier[group] · value        value −127…127
 //
-// A group's step is then as fine as if it had a float scale of its own (its largest value / 127, rounded up by at most scale), and
-// yet all products of a row with signs are whole numbers until the very end. A product with signs is 2 · (sum where the sign is
-// plus) − (sum of all), so multipliers are stored doubled, where unsigned bytes can hold them, and the sums of all negated, as where
-// to start from. A product with 8-bit weights takes them unsigned, 128 too large, a group at a time: it starts from −128 · (sum of
-// the group) and ends with a multiplication by the group's step.
+// A group's step is then as fine as if it had a float scale of its own (its largest value / 127, rounded up by at most scale). A
+// product with 8-bit weights takes them unsigned, 128 too large, a group at a time: it starts from −128 · (sum of the group) and ends
+// with a multiplication by the group's step.
 //
-//   row, from a 64-byte boundary    0  scale    64  blocks of 128 inputs, the last filled up with zeros
-//   block                           0  value of each input, i8     128  2 · multiplier of each input, u8
-//                                   256  negated: 8 × i32, together −Σ multiplier · value
-//                                   288  offset of each group: 4 × i32, −128 · Σ value
-//                                   304  step of each group: 4 × f32, scale · multiplier
+//   row, from a 64-byte boundary    0  scale     8  where the row's tables are, if it has some: see sign-tables.h
+//                                  64  blocks of 128 inputs, the last filled up with zeros
+//   block                           0  value of each input, i8
+//                                 128  offset of each group: 4 × i32, −128 · Σ value
+//                                 144  step of each group: 4 × f32, scale · multiplier
 #pragma once
 #include <math.h>
 #include <string.h>
@@ -24,20 +22,19 @@ enum { block_inputs = 128, group_inputs = 32, block_groups = 4 };
 
 struct quantized_block {
   int8_t values[block_inputs];
-  uint8_t doubled[block_inputs];
-  int32_t negated[8];
   int32_t offsets[block_groups];
   float steps[block_groups];
 };
 
 struct quantized_row {
   float scale;
-  char unused[60];
+  int64_t tables;  // bytes from here on
+  char unused[48];
   struct quantized_block blocks[];
 };
 
 ALWAYS_INLINE size_t quantized_row_bytes(int64_t blocks) {
-  return sizeof(struct quantized_row) + (size_t)blocks * sizeof(struct quantized_block);
+  return (sizeof(struct quantized_row) + (size_t)blocks * sizeof(struct quantized_block) + 63) & ~(size_t)63;
 }
 
 ALWAYS_INLINE struct quantized_row *quantized_row(void *data, int64_t blocks, int64_t row) {
@@ -70,9 +67,6 @@ ALWAYS_INLINE void quantize_block(const float *x, float scale, float largest_of_
     for (int i = 0; i < group_inputs; i++) values[i] = (int32_t)rintf(x[first + i] * inverse);
     for (int i = 0; i < group_inputs; i++) block->values[first + i] = (int8_t)values[i];
     for (int i = 0; i < group_inputs; i++) sum += values[i];
-    memset(block->doubled + first, 2 * multiplier, group_inputs);
-    block->negated[group] = -multiplier * sum;
-    block->negated[group + block_groups] = 0;
     block->offsets[group] = -128 * sum;
     block->steps[group] = scale * (float)multiplier;
   }

@@ -48,9 +48,11 @@ TARGET ALWAYS_INLINE __m512i in_both_halves(__m512 values) {
 }
 
 // Weights of even and of odd inputs are numbers of 16 bits, of which the upper byte is what becomes of them.
-TARGET ALWAYS_INLINE void merge_planes(const int planes, struct strip strip, const struct plane_rows *rows, int64_t groups,
+TARGET ALWAYS_INLINE void merge_planes(const int planes, struct strip strip, const struct sign_strip *strips, int64_t groups,
                                        struct merged_panel *to) {
-  const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  // An output's four bytes side by side: first 4 × 4 bytes of each four outputs, then each output's.
+  const __m512i of_four = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  const __m512i of_one = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
   const __m512i middle = _mm512_set1_epi8((char)0x80), upper = _mm512_set1_epi16((short)0xff00);
   const __m512i first_bytes = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 0, 0, 0, 4, 4, 4, 4, 8, 8, 8, 8, 12, 12, 12, 12));
   for (int64_t group = 0; group < groups; group++) {
@@ -59,10 +61,10 @@ TARGET ALWAYS_INLINE void merge_planes(const int planes, struct strip strip, con
     __m512i signs[merged_planes_max], twice[merged_planes_max];
 #pragma GCC unroll 4
     for (int plane = 0; plane < planes; plane++) {
-      const char *block = rows[plane].first + group / block_groups * (int64_t)sizeof(struct sign_block);
-      const __m512i at = _mm512_mullo_epi32(lanes, _mm512_set1_epi32((int)rows[plane].bytes));
-      own[plane] = _mm512_cvtph_ps(_mm512_cvtepi32_epi16(_mm512_i32gather_epi32(at, block, 1)));
-      signs[plane] = _mm512_i32gather_epi32(at, block + offsetof(struct sign_block, signs) + group % block_groups * 4, 1);
+      const uint16_t *scales = strips[plane].scales + group / block_groups * strip_outputs;
+      own[plane] = _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)scales));
+      const __m512i bytes = _mm512_loadu_si512(strips[plane].signs + group * group_signs);
+      signs[plane] = _mm512_shuffle_epi8(_mm512_permutexvar_epi32(of_four, bytes), of_one);
       sum = _mm512_add_ps(sum, _mm512_abs_ps(own[plane]));
     }
     const __m256i half = _mm512_cvtps_ph(_mm512_div_ps(sum, _mm512_set1_ps(127.0f)), _MM_FROUND_TO_POS_INF | _MM_FROUND_NO_EXC);
@@ -87,8 +89,8 @@ TARGET ALWAYS_INLINE void merge_planes(const int planes, struct strip strip, con
 #pragma GCC unroll 4
       for (int plane = 0; plane < planes; plane++) {
         // The byte that has the signs of these four inputs, everywhere in its 32 bits.
-        const __m512i byte = _mm512_shuffle_epi8(signs[plane], _mm512_add_epi8(first_bytes, _mm512_set1_epi8((char)(k / 2))));
-        const int of_even = 0x40001 << k % 2 * 4, of_odd = of_even << 1;
+        const __m512i byte = _mm512_shuffle_epi8(signs[plane], _mm512_add_epi8(first_bytes, _mm512_set1_epi8((char)(k % 4))));
+        const int of_even = 0x40001 << k / 4 * 4, of_odd = of_even << 1;
         even = _mm512_mask_add_epi16(even, _mm512_test_epi16_mask(byte, _mm512_set1_epi32(of_even)), even, twice[plane]);
         odd = _mm512_mask_add_epi16(odd, _mm512_test_epi16_mask(byte, _mm512_set1_epi32(of_odd)), odd, twice[plane]);
       }
@@ -98,12 +100,12 @@ TARGET ALWAYS_INLINE void merge_planes(const int planes, struct strip strip, con
   }
 }
 
-TARGET static void merge(int planes, struct strip strip, const struct plane_rows *rows, int64_t groups, struct merged_panel *to) {
+TARGET static void merge(int planes, struct strip strip, const struct sign_strip *signs, int64_t groups, struct merged_panel *to) {
   switch (planes) {
-    case 1: merge_planes(1, strip, rows, groups, to); break;
-    case 2: merge_planes(2, strip, rows, groups, to); break;
-    case 3: merge_planes(3, strip, rows, groups, to); break;
-    default: merge_planes(4, strip, rows, groups, to);
+    case 1: merge_planes(1, strip, signs, groups, to); break;
+    case 2: merge_planes(2, strip, signs, groups, to); break;
+    case 3: merge_planes(3, strip, signs, groups, to); break;
+    default: merge_planes(4, strip, signs, groups, to);
   }
 }
 

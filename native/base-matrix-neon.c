@@ -57,11 +57,11 @@ TARGET static void tile(int rows, int adds, struct strip strip, int64_t groups, 
   }
 }
 
-TARGET static void merge(int planes, struct strip strip, const struct plane_rows *rows, int64_t groups, struct merged_panel *to) {
+TARGET static void merge(int planes, struct strip strip, const struct sign_strip *signs, int64_t groups, struct merged_panel *to) {
   switch (planes) {
-    case 1: merge_plainly(1, strip, rows, groups, to); break;
-    case 2: merge_plainly(2, strip, rows, groups, to); break;
-    default: merge_plainly(planes, strip, rows, groups, to);
+    case 1: merge_plainly(1, strip, signs, groups, to); break;
+    case 2: merge_plainly(2, strip, signs, groups, to); break;
+    default: merge_plainly(planes, strip, signs, groups, to);
   }
 }
 

@@ -27,7 +27,8 @@ const char *kindred_kernels(void) {
   const int has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
   const int has_512 = has_avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                       __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni");
-  return has_512 ? "avx512vnni avx2 scalar" : has_avx2 ? "avx2 scalar" : "scalar";
+  const int has_vbmi = has_512 && __builtin_cpu_supports("avx512vbmi");
+  return has_vbmi ? "avx512vbmi avx512vnni avx2 scalar" : has_512 ? "avx512vnni avx2 scalar" : has_avx2 ? "avx2 scalar" : "scalar";
 #elif defined(__aarch64__) && defined(__linux__)
   return getauxval(AT_HWCAP) & (1ul << 20) ? "neon scalar" : "scalar";  // bit 20: ASIMDDP
 #elif defined(__aarch64__) && defined(__APPLE__)
@@ -51,7 +52,49 @@ void kindred_use_large_pages(void *memory, size_t bytes) {
 #endif
 }
 
-// Memory for quantised rows, wherever it begins.
-size_t kindred_quantized_bytes(int64_t inputs, int64_t rows) {
-  return (size_t)rows * quantized_row_bytes((inputs + block_inputs - 1) / block_inputs) + 64;
+// Memory for quantised rows, wherever it begins, and for the tables of as many of them.
+size_t kindred_quantized_bytes(int64_t inputs, int64_t rows, int64_t tabled) {
+  const int64_t blocks = (inputs + block_inputs - 1) / block_inputs;
+  return (size_t)rows * quantized_row_bytes(blocks) + (size_t)tabled * sign_tables_bytes(blocks) + 64;
+}
+
+// Writes a plane from its rows of ggml's q1_0, `outputs` of them, each of `blocks` blocks.
+void kindred_arrange_signs(void *to, const void *from, int64_t blocks, int64_t outputs) {
+  const struct sign_block *block = from;
+  for (int64_t output = 0; output < outputs; output++) {
+    const struct sign_strip strip = sign_strip_of(to, outputs, blocks, output / strip_outputs, 0);
+    const int64_t lane = output % strip_outputs;
+    uint16_t *scale = (uint16_t *)strip.scales + lane;
+    uint8_t *byte = (uint8_t *)strip.signs + lane;
+    for (int64_t i = 0; i < blocks; i++, block++, scale += strip_outputs) {
+      *scale = block->scale;
+      for (int group = 0; group < block_groups; group++, byte += group_signs) {
+        uint32_t bits;
+        memcpy(&bits, block->signs + 4 * group, sizeof bits);
+        for (int g = 0; g < 4; g++) byte[g * strip_outputs] = (uint8_t)((bits >> 4 * g & 15) | (bits >> (4 * g + 16) & 15) << 4);
+      }
+    }
+  }
+}
+
+// result: [inputs, rows] f32; src[0]: planes [inputs in whole blocks, outputs, slots]; src[1]: of each row its slot · outputs + output,
+// i32. Threads take rows in turn.
+void kindred_look_up_signs(struct ggml_tensor *result, int thread, int threads, void *none) {
+  (void)none;
+  const struct ggml_tensor *pool = result->src[0];
+  const int32_t *places = result->src[1]->data;
+  const int64_t inputs = result->ne[0], outputs = pool->ne[1], blocks = pool->ne[0] / block_inputs;
+  for (int64_t row = thread; row < result->ne[1]; row += threads) {
+    const int64_t output = places[row] % outputs;
+    const int lane = (int)(output % strip_outputs);
+    const char *plane = plane_of_slot(pool, places[row] / outputs);
+    const struct sign_strip strip = sign_strip_of(plane, outputs, blocks, output / strip_outputs, 0);
+    float *to = (float *)((char *)result->data + (size_t)row * result->nb[1]);
+    for (int64_t first = 0; first < inputs; first += group_inputs) {
+      const int64_t count = inputs - first < group_inputs ? inputs - first : group_inputs;
+      const float scale = kindred_halves[strip.scales[first / block_inputs * strip_outputs + lane]];
+      const uint32_t signs = signs_of(strip.signs + first / group_inputs * group_signs, lane);
+      for (int64_t i = 0; i < count; i++) to[first + i] = signs >> i & 1 ? scale : -scale;
+    }
+  }
 }

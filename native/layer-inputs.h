@@ -1,26 +1,39 @@
 // What a linear layer takes, quantised as it is computed: values as they are, normed, or gated. Threads take rows in turn.
+//
+// Some rows, side by side, get tables of sums as well, which lie behind all rows: as many as the result has room for.
 #pragma once
 #include "activations.h"
 #include "exponential.h"
+#include "sign-tables.h"
 
-ALWAYS_INLINE struct quantized_row *row_to_quantize(struct ggml_tensor *result, int64_t inputs, int64_t row) {
-  return quantized_row(result->data, (inputs + block_inputs - 1) / block_inputs, row);
+// Writes one of the result's rows, and its tables if it is to have some.
+ALWAYS_INLINE void write_row(struct ggml_tensor *result, const float *x, int64_t inputs, int64_t row, int64_t first_tabled) {
+  const int64_t rows = result->src[0]->ne[1], blocks = (inputs + block_inputs - 1) / block_inputs;
+  const size_t own_bytes = (size_t)rows * quantized_row_bytes(blocks), table_bytes = sign_tables_bytes(blocks);
+  const int64_t tabled = (int64_t)(((size_t)result->ne[0] * sizeof(float) - 64 - own_bytes) / table_bytes);
+  struct quantized_row *to = quantized_row(result->data, blocks, row);
+  quantize_row(x, inputs, to);
+  if (row < first_tabled || row >= first_tabled + tabled) return;
+  struct sign_tables *tables =
+      (struct sign_tables *)((char *)quantized_row(result->data, blocks, rows) + (size_t)(row - first_tabled) * table_bytes);
+  to->tables = (char *)tables - (char *)to;
+  tabulate_row(x, inputs, tables);
 }
 
 ALWAYS_INLINE float *row_of(const struct ggml_tensor *x, int64_t row) {
   return (float *)((char *)x->data + (size_t)row * x->nb[1]);
 }
 
-// result: bytes enough for the rows, of any type; src[0]: activations [inputs, rows] f32.
-ALWAYS_INLINE void quantize_plain(struct ggml_tensor *result, int thread, int threads) {
+// result: f32 in name only, as many bytes as `kindred_quantized_bytes` says; src[0]: activations [inputs, rows] f32.
+ALWAYS_INLINE void quantize_plain(struct ggml_tensor *result, int thread, int threads, int64_t first_tabled) {
   const struct ggml_tensor *x = result->src[0];
   for (int64_t row = thread; row < x->ne[1]; row += threads) {
-    quantize_row(row_of(x, row), x->ne[0], row_to_quantize(result, x->ne[0], row));
+    write_row(result, row_of(x, row), x->ne[0], row, first_tabled);
   }
 }
 
 // src[1]: scales [inputs] or [inputs, rows]; each row is divided by its root mean square first, `eps` added to the square.
-ALWAYS_INLINE void quantize_normed(struct ggml_tensor *result, int thread, int threads, float eps) {
+ALWAYS_INLINE void quantize_normed(struct ggml_tensor *result, int thread, int threads, int64_t first_tabled, float eps) {
   const struct ggml_tensor *x = result->src[0], *scales = result->src[1];
   const int64_t inputs = x->ne[0];
   float values[inputs];
@@ -35,36 +48,36 @@ ALWAYS_INLINE void quantize_normed(struct ggml_tensor *result, int thread, int t
     for (int lane = 0; lane < 16; lane++) sum += sums[lane];
     const float factor = 1.0f / sqrtf(sum / (float)inputs + eps);
     for (i = 0; i < inputs; i++) values[i] = own[i] * factor * scale[i];
-    quantize_row(values, inputs, row_to_quantize(result, inputs, row));
+    write_row(result, values, inputs, row, first_tabled);
   }
 }
 
 // src[0]: gates, src[1]: what they are put before, [inputs, rows] both: silu of the first times the second.
-ALWAYS_INLINE void quantize_gated(struct ggml_tensor *result, int thread, int threads) {
+ALWAYS_INLINE void quantize_gated(struct ggml_tensor *result, int thread, int threads, int64_t first_tabled) {
   const struct ggml_tensor *gates = result->src[0];
   const int64_t inputs = gates->ne[0];
   float values[inputs];
   for (int64_t row = thread; row < gates->ne[1]; row += threads) {
     const float *gate = row_of(gates, row), *up = row_of(result->src[1], row);
     for (int64_t i = 0; i < inputs; i++) values[i] = gate[i] / (1.0f + exponential(-gate[i])) * up[i];
-    quantize_row(values, inputs, row_to_quantize(result, inputs, row));
+    write_row(result, values, inputs, row, first_tabled);
   }
 }
 
-// Defines the operations of a kernel, all compiled for the same instructions. `kindred_quantize_normed_NAME` takes the bits of eps as
-// its user data.
-#define LAYER_INPUT_KERNEL(NAME, TARGET)                                                                        \
-  TARGET void kindred_quantize_##NAME(struct ggml_tensor *result, int thread, int threads, void *none) {        \
-    (void)none;                                                                                                 \
-    quantize_plain(result, thread, threads);                                                                    \
-  }                                                                                                             \
-  TARGET void kindred_quantize_normed_##NAME(struct ggml_tensor *result, int thread, int threads, void *bits) { \
-    const uint32_t own = (uint32_t)(uintptr_t)bits;                                                             \
-    float eps;                                                                                                  \
-    memcpy(&eps, &own, sizeof eps);                                                                             \
-    quantize_normed(result, thread, threads, eps);                                                              \
-  }                                                                                                             \
-  TARGET void kindred_quantize_gated_##NAME(struct ggml_tensor *result, int thread, int threads, void *none) {  \
-    (void)none;                                                                                                 \
-    quantize_gated(result, thread, threads);                                                                    \
+ALWAYS_INLINE int64_t first_tabled_of(void *place) { return (int64_t)((uint64_t)(uintptr_t)place >> 32); }
+
+// Defines the operations of a kernel, all compiled for the same instructions. Their user data is, above 32 bits, the first row that gets
+// tables; `kindred_quantize_normed_NAME` takes the bits of eps in the lower half.
+#define LAYER_INPUT_KERNEL(NAME, TARGET)                                                                         \
+  TARGET void kindred_quantize_##NAME(struct ggml_tensor *result, int thread, int threads, void *place) {        \
+    quantize_plain(result, thread, threads, first_tabled_of(place));                                             \
+  }                                                                                                              \
+  TARGET void kindred_quantize_normed_##NAME(struct ggml_tensor *result, int thread, int threads, void *place) { \
+    const uint32_t bits = (uint32_t)(uintptr_t)place;                                                            \
+    float eps;                                                                                                   \
+    memcpy(&eps, &bits, sizeof eps);                                                                             \
+    quantize_normed(result, thread, threads, first_tabled_of(place), eps);                                       \
+  }                                                                                                              \
+  TARGET void kindred_quantize_gated_##NAME(struct ggml_tensor *result, int thread, int threads, void *place) {  \
+    quantize_gated(result, thread, threads, first_tabled_of(place));                                             \
   }

@@ -22,14 +22,8 @@ struct merged_panel {
   uint16_t scales[panel_groups * strip_outputs];
 };
 
-// A plane's blocks for the first output of a strip; the next output's are so many bytes further on.
-struct plane_rows {
-  const char *first;
-  size_t bytes;
-};
-
 // Merges planes, at least one, into as many groups of a strip.
-typedef void merge_panel(int planes, struct strip strip, const struct plane_rows *rows, int64_t groups, struct merged_panel *to);
+typedef void merge_panel(int planes, struct strip strip, const struct sign_strip *signs, int64_t groups, struct merged_panel *to);
 
 ALWAYS_INLINE uint16_t half_not_below(float value) {
   const uint16_t nearest = half_of(value);
@@ -37,7 +31,7 @@ ALWAYS_INLINE uint16_t half_not_below(float value) {
 }
 
 // A `merge_panel` in plain C.
-ALWAYS_INLINE void merge_plainly(const int planes, struct strip strip, const struct plane_rows *rows, int64_t groups,
+ALWAYS_INLINE void merge_plainly(const int planes, struct strip strip, const struct sign_strip *strips, int64_t groups,
                                  struct merged_panel *to) {
   for (int64_t group = 0; group < groups; group++) {
     // Each output's for all four bytes that it has in 64.
@@ -49,11 +43,9 @@ ALWAYS_INLINE void merge_plainly(const int planes, struct strip strip, const str
       float sum = 138.0f * scale, own[merged_planes_max];
       uint32_t bits[merged_planes_max];
       for (int plane = 0; plane < planes; plane++) {
-        const struct sign_block *block =
-            (const struct sign_block *)(rows[plane].first + lane * rows[plane].bytes) + group / block_groups;
-        own[plane] = kindred_halves[block->scale];
+        own[plane] = kindred_halves[strips[plane].scales[group / block_groups * strip_outputs + lane]];
         sum += fabsf(own[plane]);
-        memcpy(&bits[plane], block->signs + group % block_groups * 4, 4);
+        bits[plane] = signs_of(strips[plane].signs + group * group_signs, lane);
       }
       to->scales[at] = half_not_below(sum / 127.0f);
       const float merged = kindred_halves[to->scales[at]], inverse = merged > 0.0f ? 1.0f / merged : 0.0f;
@@ -79,6 +71,18 @@ ALWAYS_INLINE void merge_plainly(const int planes, struct strip strip, const str
   }
 }
 
+// Finds the planes of the classes whose bit is set, each in its slot: src[2] and src[4 …] as below. How many they are.
+ALWAYS_INLINE int planes_of_run(const struct ggml_tensor *result, uint32_t classes, const char **planes) {
+  const int32_t *slots = (const int32_t *)result->src[2]->data + 2;
+  int count = 0;
+  for (int class = 0; classes >> class != 0; class++) {
+    if (!(classes >> class & 1)) continue;
+    planes[count] = plane_of_slot(result->src[4 + count], slots[class]);
+    count++;
+  }
+  return count;
+}
+
 // result: y [outputs and others, rows and others] f32, in place; src[1]: quantised activations of all rows; src[2]: the first row, how
 // many rows, and the slot of each class, i32; src[3]: the matrix; src[4 …]: the planes [inputs, outputs, slots] of those classes whose
 // bit is set in `classes`. Writes the products to the outputs from `first_output` on, or adds them. Threads take strips.
@@ -90,13 +94,8 @@ ALWAYS_INLINE void multiply_merged(struct ggml_tensor *result, int thread, int t
   const int64_t blocks = (groups + block_groups - 1) / block_groups;
   char *const x = (char *)quantized_row(quantized->data, blocks, first_row);
   char *const y = (char *)result->data + (size_t)first_row * result->nb[1] + (size_t)first_output * sizeof(float);
-  struct plane_rows plane[merged_planes_max];
-  int planes = 0;
-  for (int class = 0; classes >> class != 0; class++) {
-    if (!(classes >> class & 1)) continue;
-    const struct ggml_tensor *pool = result->src[4 + planes];
-    plane[planes++] = (struct plane_rows){(const char *)pool->data + (size_t)run[2 + class] * pool->nb[2], pool->nb[1]};
-  }
+  const char *plane[merged_planes_max];
+  const int planes = planes_of_run(result, classes, plane);
   for (int64_t index = strips * thread / threads; index < strips * (thread + 1) / threads; index++) {
     for (int64_t first = 0; first < groups; first += panel_groups) {
       const int64_t count = groups - first < panel_groups ? groups - first : panel_groups, block = first / block_groups;
@@ -104,12 +103,9 @@ ALWAYS_INLINE void multiply_merged(struct ggml_tensor *result, int thread, int t
       struct strip own = {whole.scales + first * strip_outputs, whole.weights + first * group_weights};
       struct merged_panel panel;
       if (planes > 0) {
-        struct plane_rows part[merged_planes_max];
-        for (int i = 0; i < planes; i++) {
-          const size_t at = (size_t)index * strip_outputs * plane[i].bytes + (size_t)block * sizeof(struct sign_block);
-          part[i] = (struct plane_rows){plane[i].first + at, plane[i].bytes};
-        }
-        merge(planes, own, part, count, &panel);
+        struct sign_strip signs[merged_planes_max];
+        for (int i = 0; i < planes; i++) signs[i] = sign_strip_of(plane[i], matrix->ne[1], blocks, index, block);
+        merge(planes, own, signs, count, &panel);
         own = (struct strip){panel.scales, panel.weights};
       }
       const struct row_span own_x = {x + (size_t)block * sizeof(struct quantized_block), quantized_row_bytes(blocks)};

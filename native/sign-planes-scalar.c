@@ -1,24 +1,25 @@
 // Sign planes in plain C, for any processor.
 #include "sign-planes.h"
 
-ALWAYS_INLINE void one_output(const struct sign_block *output, int64_t blocks, const struct quantized_row *x, float *y) {
-  float sum = 0.0f;
-  for (int64_t b = 0; b < blocks; b++) {
-    const struct quantized_block *own = x->blocks + b;
-    int32_t product = 0;
-    for (int lane = 0; lane < 8; lane++) product += own->negated[lane];
-    for (int i = 0; i < block_inputs; i++) {
-      const int32_t plus = -((output[b].signs[i / 8] >> (i % 8)) & 1);
-      product += plus & (own->doubled[i] * own->values[i]);
+ALWAYS_INLINE void multiply_strip(struct sign_strip strip, int64_t blocks, const struct sign_tables *x, float *y) {
+  float sums[strip_outputs] = {0};
+  for (int64_t block = 0; block < blocks; block++) {
+    const struct sign_table_block *own = x->blocks + block;
+    int32_t products[strip_outputs] = {0};
+    for (int group = 0; group < block_groups; group++) {
+      const uint8_t *signs = strip.signs + block * block_signs + group * group_signs;
+      for (int g = 0; g < 4; g++) {
+        for (int lane = 0; lane < strip_outputs; lane++) {
+          const uint8_t byte = signs[g * strip_outputs + lane];
+          products[lane] += own->wide_multipliers[group] * (own->entries[group][g][byte & 15] + own->entries[group][g + 4][byte >> 4]);
+        }
+      }
     }
-    sum += kindred_halves[output[b].scale] * (float)product;
+    for (int lane = 0; lane < strip_outputs; lane++) {
+      sums[lane] += kindred_halves[strip.scales[block * strip_outputs + lane]] * (float)products[lane];
+    }
   }
-  *y += x->scale * sum;
-}
-
-ALWAYS_INLINE void four_outputs(const struct sign_block *outputs, int64_t blocks, const struct quantized_row *x,
-                                float *y) {
-  for (int i = 0; i < tile_outputs; i++) one_output(outputs + i * blocks, blocks, x, y + i);
+  for (int lane = 0; lane < strip_outputs; lane++) y[lane] += x->step * sums[lane];
 }
 
 SIGN_PLANE_KERNEL(scalar, )

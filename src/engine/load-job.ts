@@ -1,8 +1,9 @@
 import { FileSource, type StoredBlob, unpackBlob } from "../formats/index.js";
+import type { ArrangeSigns } from "../ggml/index.js";
 import { ByteBudget, inLanes } from "../util/index.js";
 import { blobRanges, rangeBytesMax } from "./blob-ranges.js";
 import type { LoadJob, PostedPiece } from "./loader-messages.js";
-import { type BlobForm, formed } from "./piece-content.js";
+import { type BlobForm, formed, isAsStored } from "./piece-content.js";
 
 /** Reads that are under way at once, beside what is verified and decoded. */
 const readsAtOnce = 4;
@@ -15,12 +16,17 @@ export type WritePiece = (piece: PostedPiece, index: number, fill: (into: Uint8A
 /**
  * Does a load: reads stretches of the file, some ahead of those whose blobs are verified, turned into what pools hold, and written.
  *
- * @param buffers for stretches, to be used again in the next load; as many as are needed are added
+ * @param on.buffers for stretches, to be used again in the next load; as many as are needed are added
+ * @param on.arrange where kernels look for sign planes in strips
  * @returns bytes of the blobs
  * @throws {FileChanged} if it was written since the variant was registered
  * @throws {InvalidFile} what was wrong first; all reads have ended then
  */
-export async function runLoad({ file, pieces }: LoadJob, write: WritePiece, buffers: Uint8Array[]): Promise<number> {
+export async function runLoad(
+  { file, pieces }: LoadJob,
+  write: WritePiece,
+  { buffers, arrange }: { readonly buffers: Uint8Array[]; readonly arrange: ArrangeSigns | undefined },
+): Promise<number> {
   await using source = await FileSource.reopen(file);
   const budget = new ByteBudget(bufferBytesMax);
   const ofBlobs: { blob: StoredBlob; form: BlobForm; piece: PostedPiece; index: number }[] = [];
@@ -38,7 +44,7 @@ export async function runLoad({ file, pieces }: LoadJob, write: WritePiece, buff
     await source.read(offset, bytes);
     for (const { blob, form, piece, index } of items) {
       const stored = bytes.subarray(blob.offset - offset, blob.offset - offset + blob.storedBytes);
-      await write(piece, index, (into) => fillWithBlob(into, file.path, blob, form, stored));
+      await write(piece, index, (into) => fillWithBlob(into, file.path, { blob, form, stored }, arrange));
       bytesRead += blob.byteLength;
     }
     if (buffer.length === rangeBytesMax) buffers.push(buffer);
@@ -47,15 +53,20 @@ export async function runLoad({ file, pieces }: LoadJob, write: WritePiece, buff
 }
 
 /** A coded blob that goes as it is comes to lie there by being decoded, with no copy between. */
-function fillWithBlob(into: Uint8Array, path: string, blob: StoredBlob, form: BlobForm, stored: Uint8Array): void {
-  if (form.kind === "itself") {
+function fillWithBlob(
+  into: Uint8Array,
+  path: string,
+  { blob, form, stored }: { readonly blob: StoredBlob; readonly form: BlobForm; readonly stored: Uint8Array },
+  arrange: ArrangeSigns | undefined,
+): void {
+  if (isAsStored(form, arrange)) {
     unpackBlob(path, blob, stored, into.subarray(0, blob.byteLength));
     into.fill(0, blob.byteLength);
     return;
   }
   const bytes = blob.form.kind === "plain" ? stored : new Uint8Array(blob.byteLength);
   unpackBlob(path, blob, stored, bytes);
-  fillWith(into, formed(bytes, form));
+  fillWith(into, formed(bytes, form, arrange));
 }
 
 function fillWith(into: Uint8Array, bytes: Uint8Array): void {

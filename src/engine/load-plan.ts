@@ -1,6 +1,6 @@
-import { type DType, embeddingName, ownHeadName, parametersOf, type SlotClass } from "../core/index.js";
+import { type DType, dtypes, embeddingName, ownHeadName, parametersOf, type SlotClass } from "../core/index.js";
 import type { TensorContents } from "../formats/index.js";
-import { contiguousStrides, type Tensor } from "../ggml/index.js";
+import { contiguousStrides, fitsStrips, type Tensor } from "../ggml/index.js";
 import type { DecoderState, Part } from "../model/index.js";
 import type { Placement } from "../storage/index.js";
 import { assert } from "../util/index.js";
@@ -77,7 +77,7 @@ function partPieces(part: Part, slot: number, slotClass: SlotClass, tensor: Plan
     pieceOf(pool, slot, { kind: "blob", blob, form });
   if (part.kind === "plane") {
     assert(slotClass.kind === "plane", "a pool of planes is of another class");
-    return [piece(part.plane, tensor.planes[slotClass.plane - 1]!)];
+    return [piece(part.plane, tensor.planes[slotClass.plane - 1]!, planeForm(part.plane))];
   }
   assert(slotClass.kind === "factors", "a pool of factors is of another class");
   const { rank, dtype } = slotClass;
@@ -87,6 +87,12 @@ function partPieces(part: Part, slot: number, slotClass: SlotClass, tensor: Plan
   if (part.down) pieces.push(piece(part.down, factors.down));
   if (part.turned) pieces.push(piece(part.turned, factors.down, turnedForm(part.turned, dtype, rank)));
   return pieces;
+}
+
+/** The form of a plane in its pool. */
+function planeForm({ dtype, extents: [inputs, outputs] }: Tensor): BlobForm {
+  if (!fitsStrips(dtype, outputs)) return { kind: "itself" };
+  return { kind: "strips", blocks: inputs / dtypes[dtype].blockSize, outputs };
 }
 
 /** The form of `down` in a pool that has it transposed. */

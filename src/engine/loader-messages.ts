@@ -7,6 +7,8 @@ import type { PieceContent } from "./piece-content.js";
 export interface LoaderThreadData {
   /** The `Gate` through which it passes to write into pools. */
   readonly gate: SharedArrayBuffer;
+  /** The library of the device's kernels, if it has some. */
+  readonly kernels: string | null;
 }
 
 /** A load, as its thread gets it. */

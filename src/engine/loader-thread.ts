@@ -2,7 +2,7 @@
 
 import { parentPort, workerData } from "node:worker_threads";
 import { errorToData, NativeError } from "../core/index.js";
-import { openHostRange } from "../ggml/index.js";
+import { bindArrangeSigns, openHostRange } from "../ggml/index.js";
 import { assert, Gate } from "../util/index.js";
 import { runLoad, type WritePiece } from "./load-job.js";
 import type { FromLoaderThread, LoaderThreadData, LoadJob, PostedPiece, ToLoaderThread } from "./loader-messages.js";
@@ -12,7 +12,9 @@ const handedBytesMax = 1 << 20;
 
 assert(parentPort, "a loader's thread is started by a loader");
 const engine = parentPort;
-const gate = new Gate((workerData as LoaderThreadData).gate);
+const data = workerData as LoaderThreadData;
+const gate = new Gate(data.gate);
+const arrange = data.kernels === null ? undefined : bindArrangeSigns(data.kernels);
 /** For each message of bytes that the engine has not written yet, in order. */
 const unwritten: (() => void)[] = [];
 const buffers: Uint8Array[] = [];
@@ -27,7 +29,7 @@ async function load(job: LoadJob): Promise<void> {
   try {
     const write: WritePiece = ({ range, byteLength }, index, fill) =>
       range ? writeHere(range, fill) : handOver(job.id, index, byteLength, fill);
-    const bytes = await runLoad(job, write, buffers);
+    const bytes = await runLoad(job, write, { buffers, arrange });
     post({ type: "loaded", id: job.id, bytes });
   } catch (error) {
     post({ type: "failed", id: job.id, error: errorToData(error) });

@@ -1,5 +1,5 @@
 import { type DType, dtypes } from "../core/index.js";
-import { fromFloat32, toFloat32 } from "../ggml/index.js";
+import { type ArrangeSigns, fromFloat32, toFloat32 } from "../ggml/index.js";
 
 /** What a piece of a load is: bytes that are at hand, or a blob, in the form in which a pool has it. */
 export type PieceContent<Blob> =
@@ -9,6 +9,8 @@ export type PieceContent<Blob> =
 /** How a pool has a blob. */
 export type BlobForm =
   | { readonly kind: "itself" }
+  /** A sign plane of so many outputs, each of so many blocks: in strips where kernels look for it there, else as it is. */
+  | { readonly kind: "strips"; readonly blocks: number; readonly outputs: number }
   /** As f32. */
   | { readonly kind: "numbers"; readonly dtype: DType }
   /** `[rank, cols in whole blocks]` transposed, `[cols, rank in whole blocks]`. */
@@ -21,9 +23,20 @@ export type BlobForm =
       readonly cols: number;
     };
 
+/** Whether a pool has the very bytes of a blob. */
+export function isAsStored({ kind }: BlobForm, arrange: ArrangeSigns | undefined): boolean {
+  return kind === "itself" || (kind === "strips" && !arrange);
+}
+
 /** A blob as a pool has it: the same bytes where that is their form. */
-export function formed(bytes: Uint8Array, form: BlobForm): Uint8Array {
+export function formed(bytes: Uint8Array, form: BlobForm, arrange: ArrangeSigns | undefined): Uint8Array {
   if (form.kind === "itself") return bytes;
+  if (form.kind === "strips") {
+    if (!arrange) return bytes;
+    const arranged = new Uint8Array(bytes.length);
+    arrange(arranged, bytes, form.blocks, form.outputs);
+    return arranged;
+  }
   if (form.kind === "numbers") {
     const { buffer } = toFloat32(form.dtype, bytes, elementsOf(form.dtype, bytes));
     return new Uint8Array(buffer);

@@ -33,7 +33,7 @@ export async function loadVariant(
       bytes = new Uint8Array(blob.byteLength);
       await readStored(source, blob, bytes);
       bytesRead += blob.byteLength;
-      bytes = formed(bytes, form);
+      bytes = formed(bytes, form, state.pools?.arrange);
     }
     pool.write(bytes, offset);
     if (bytes.byteLength < byteLength)

@@ -176,13 +176,15 @@ test("shapes that do not fit are refused before a kernel sees them", async (t) =
   );
 });
 
-test("matrices are interleaved where kernels are, in 8 bits, and strips are full", async (t) => {
+test("matrices are interleaved where kernels are, in 8 or 16 bits, and strips are full", async (t) => {
   const { kernels, summary } = await loadKernels({ choice: "scalar" });
   if (!kernels) return t.skip(summary);
   using device = Device.open({ kind: "cpu", threads: 1, kernels });
   using without = Device.open({ kind: "cpu", threads: 1 });
-  assert.equal(BaseMatrix.canInterleave(device, "q8_0", 48), true);
-  assert.equal(BaseMatrix.canInterleave(device, "q8_0", 40), false);
-  assert.equal(BaseMatrix.canInterleave(device, "f16", 48), false);
-  assert.equal(BaseMatrix.canInterleave(without, "q8_0", 48), false);
+  assert.equal(BaseMatrix.canInterleave(device, "q8_0", [32, 48]), true);
+  assert.equal(BaseMatrix.canInterleave(device, "bf16", [2, 48]), true);
+  assert.equal(BaseMatrix.canInterleave(device, "q8_0", [32, 40]), false);
+  assert.equal(BaseMatrix.canInterleave(device, "f16", [33, 48]), false);
+  assert.equal(BaseMatrix.canInterleave(device, "q4_0", [32, 48]), false);
+  assert.equal(BaseMatrix.canInterleave(without, "q8_0", [32, 48]), false);
 });

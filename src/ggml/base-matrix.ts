@@ -4,13 +4,14 @@ import { type Activations, allThreads } from "./activations.js";
 import type { Device } from "./device.js";
 import { type Graph, GraphError } from "./graph.js";
 import type { Kernels } from "./kernels.js";
-import { toFloat32 } from "./quantize.js";
+import { fromFloat32, toFloat32 } from "./quantize.js";
 import { pointers, type Tensor } from "./tensor.js";
 
-/** What is held interleaved: its bytes mean the same, in another order (native/base-matrix.h). */
-const interleavedDType = "q8_0";
+/** What is held interleaved: its bytes mean the same, in another order (native/base-matrix.h, native/float-matrix.h). */
+const floatDTypes: readonly DType[] = ["f16", "bf16"];
+const roundedDType = "q8_0";
 const stripOutputs = 16;
-/** Stored types that kernels read; others are turned to f32 first. */
+/** Stored types that kernels round to 8 bits; others are turned to f32 first. */
 const readableDTypes: readonly DType[] = ["f32", "f16", "bf16", "q8_0"];
 /** GGML_MAX_SRC, less the result's own and the activations. */
 const matricesMax = 8;
@@ -25,13 +26,19 @@ export class BaseMatrix {
     this.isInterleaved = options.isInterleaved;
   }
 
-  /** Whether a device multiplies matrices of this form by kernels. */
-  static canInterleave(device: Device, dtype: DType, outputs: number): boolean {
-    return device.kernels !== undefined && dtype === interleavedDType && outputs % stripOutputs === 0;
+  /** Whether a device multiplies matrices of this form by kernels: `[in, out]`. */
+  static canInterleave(device: Device, dtype: DType, [inputs, outputs]: readonly [number, number]): boolean {
+    if (!device.kernels || outputs % stripOutputs !== 0) return false;
+    return dtype === roundedDType || (floatDTypes.includes(dtype) && inputs % 2 === 0);
+  }
+
+  /** Interleaved, of weights in 8 bits: multiplied with activations in 8 bits. Others take them as they are. */
+  get isRounded(): boolean {
+    return this.isInterleaved && this.tensor.dtype === roundedDType;
   }
 
   /**
-   * Writes an interleaved matrix from its stored rows, on another thread.
+   * Writes an interleaved matrix from its stored rows, on another thread but for unusual conversions.
    *
    * @param bytes as stored, in `dtype`; they must stay as they are meanwhile
    */
@@ -40,9 +47,15 @@ export class BaseMatrix {
     const { kernels, library } = device;
     const address = library.base.getData(tensor.pointer);
     assert(kernels && this.isInterleaved && address !== null, `${tensor} is not interleaved`);
-    const isReadable = readableDTypes.includes(dtype);
-    const from = isReadable ? bytes : new Uint8Array(toFloat32(dtype, bytes, tensor.elements).buffer);
     const [inputs, outputs] = tensor.extents;
+    const floats = () => toFloat32(dtype, bytes, tensor.elements);
+    if (!this.isRounded) {
+      const from = dtype === tensor.dtype ? bytes : fromFloat32(tensor.dtype, floats(), inputs);
+      await kernels.interleaveFloats(address, from, inputs, outputs);
+      return;
+    }
+    const isReadable = readableDTypes.includes(dtype);
+    const from = isReadable ? bytes : new Uint8Array(floats().buffer);
     await kernels.interleave(address, from, dtypes[isReadable ? dtype : "f32"].id, inputs, outputs);
   }
 
@@ -58,7 +71,8 @@ export class BaseMatrix {
     }
     return g.operation("lookUp", [tensor, rows], [inputs, count, 1, 1], (base, c) => {
       const operands = pointers([tensor, rows]);
-      return base.custom(c, dtypes.f32.id, inputs, count, 1, 1, operands, 2, kernels.lookUp, allThreads, 0n);
+      const operation = this.isRounded ? kernels.lookUp : kernels.lookUpFloats;
+      return base.custom(c, dtypes.f32.id, inputs, count, 1, 1, operands, 2, operation, allThreads, 0n);
     });
   }
 }
@@ -71,7 +85,13 @@ export interface ProductPlace {
   readonly firstRow?: number;
 }
 
-/** The product of interleaved matrices with one input: y `[all outputs, rows]`, the outputs of the first matrix first. */
+/** Whether one product may be made of these matrices. */
+export function canMultiplyTogether(matrices: readonly BaseMatrix[]): boolean {
+  const [first] = matrices;
+  return matrices.every((own) => own.isInterleaved && own.tensor.dtype === first!.tensor.dtype);
+}
+
+/** The product of interleaved matrices of one dtype with one input: y `[all outputs, rows]`, the outputs of the first matrix first. */
 export function multiplyInterleaved(
   g: Graph,
   matrices: readonly BaseMatrix[],
@@ -86,17 +106,20 @@ export function multiplyInterleaved(
   };
   require(matrices.length > 0 &&
     matrices.length <= matricesMax &&
-    matrices.every((own) => own.isInterleaved), "matrices must be interleaved");
+    canMultiplyTogether(matrices), "matrices must be interleaved, of one dtype");
   require(weights.every(({ extents }) => extents[0] === x.inputs), `inner dimensions differ from ${x.inputs}`);
   const fits =
     !onto || (onto.dtype === "f32" && onto.isContiguous && String(onto.extents) === String([outputs, x.rows, 1, 1]));
   require(fits, `what is added to must be ${outputs} × ${x.rows}`);
   require(firstRow >= 0 && firstRow <= x.rows, `there is no row ${firstRow}`);
-  const operands = [x.quantizedBy(kernels), ...weights];
+  const [input, operation] = matrices[0]!.isRounded
+    ? [x.quantizedBy(kernels), kernels.multiply]
+    : [x.values, kernels.multiplyFloats];
+  const operands = [input, ...weights];
   const place = BigInt(onto ? 1 : 0) | (BigInt(firstRow) << 32n);
   return g.operation("multiply", onto ? [onto, ...operands] : operands, [outputs, x.rows, 1, 1], (base, c) =>
     onto
-      ? base.customInplace(c, onto.pointer, pointers(operands), operands.length, kernels.multiply, allThreads, place)
+      ? base.customInplace(c, onto.pointer, pointers(operands), operands.length, operation, allThreads, place)
       : base.custom(
           c,
           dtypes.f32.id,
@@ -106,7 +129,7 @@ export function multiplyInterleaved(
           1,
           pointers(operands),
           operands.length,
-          kernels.multiply,
+          operation,
           allThreads,
           place,
         ),

@@ -1,6 +1,6 @@
-export { Activations } from "./activations.js";
+export { Activations, type RowRange } from "./activations.js";
 export { Arena, type ArenaOptions, type TensorSpec } from "./arena.js";
-export { BaseMatrix, multiplyInterleaved, type ProductPlace } from "./base-matrix.js";
+export { BaseMatrix, canMultiplyTogether, multiplyInterleaved, type ProductPlace } from "./base-matrix.js";
 export { type BindInput, computeOnce, runOnce } from "./compute-once.js";
 export { Device } from "./device.js";
 export { type Draw, drawRows, packDraws } from "./draw.js";
@@ -13,7 +13,8 @@ export { type DeviceKind, isInstalled } from "./library.js";
 export { type MergedProduct, mergedDType, mergedPlanesMax, multiplyMerged } from "./merged-product.js";
 export { stackEntryBytes } from "./paged-layout.js";
 export { pageBytes } from "./pages.js";
-export { addPoolProduct, addProduct, type PoolProduct } from "./pool-product.js";
+export { addPoolProduct, addProduct, fitsStrips, lookUpPlanes, type PoolProduct } from "./pool-product.js";
 export { fromFloat32, toFloat32 } from "./quantize.js";
 export { attendByRow, attendsByRow, type RowAttention } from "./row-attention.js";
+export { type ArrangeSigns, bindArrangeSigns } from "./signatures.js";
 export { contiguousStrides, extentsOf, type ShapeLike, Tensor } from "./tensor.js";

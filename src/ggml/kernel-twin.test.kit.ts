@@ -40,16 +40,53 @@ function roundHalfToEven(value: number): number {
   return Math.abs(value % 1) === 0.5 && rounded % 2 !== 0 ? rounded - 1 : rounded;
 }
 
+/** Sums of four inputs each, for all signs that they can have, rounded to 8 bits, as native/sign-tables.h says. */
+function tabulateRow(x: ArrayLike<number>): { readonly step: number; readonly quads: readonly (readonly number[])[] } {
+  const f = Math.fround;
+  const at = (i: number) => f(x[i] ?? 0);
+  const groups = Math.ceil(x.length / groupInputs);
+  const sizeOf = (quad: number) => {
+    const [a, b, c, d] = [0, 1, 2, 3].map((i) => Math.abs(at(quad * 4 + i))) as [number, number, number, number];
+    return f(f(a + b) + f(c + d));
+  };
+  const sizes = Array.from({ length: groups }, (_, group) =>
+    Math.max(...Array.from({ length: 8 }, (_, quad) => sizeOf(group * 8 + quad))),
+  );
+  const most = Math.max(...sizes);
+  const step = most < 1e-30 ? 0 : f(most / (127 * 127));
+  if (step === 0) return { step, quads: [] };
+  const quads = Array.from({ length: groups * 8 }, (_, quad) => {
+    const part = Math.ceil(f(sizes[Math.floor(quad / 8)]! * f(127 / most)));
+    const multiplier = Math.min(127, Math.max(1, part));
+    const inverse = f(f(1 / step) / multiplier);
+    return Array.from({ length: 16 }, (_, bits) => {
+      const signed = (i: number) => ((bits >> i) & 1 ? 1 : -1) * f(at(quad * 4 + i) * inverse);
+      const sum = f(f(f(signed(0) + signed(1)) + signed(2)) + signed(3));
+      return multiplier * roundHalfToEven(sum);
+    });
+  });
+  return { step, quads };
+}
+
 /**
  * The product of one row with sign planes as the kernels compute it, but for the order of the last sums.
  *
  * @param planes q1_0 rows of whole blocks, one an output
  */
 export function signProduct(planes: Uint8Array, x: ArrayLike<number>): number[] {
-  const padded = Math.ceil(x.length / blockInputs) * blockInputs;
+  const blocks = Math.ceil(x.length / blockInputs);
   const blockBytes = 18;
-  const elements = (planes.length / blockBytes) * blockInputs;
-  return productOf(toFloat32("q1_0", planes, elements), padded, x);
+  const { step, quads } = tabulateRow(x);
+  return Array.from({ length: planes.length / blockBytes / blocks }, (_, output) => {
+    let sum = 0;
+    for (const [quad, sums] of quads.entries()) {
+      const block = (output * blocks + Math.floor(quad / 32)) * blockBytes;
+      const scale = f16ToNumber(planes[block]! | (planes[block + 1]! << 8));
+      const byte = planes[block + 2 + ((quad % 32) >> 1)]!;
+      sum += scale * sums[quad % 2 === 0 ? byte & 15 : byte >> 4]!;
+    }
+    return step * sum;
+  });
 }
 
 /**

@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import type { DType } from "../core/index.js";
 import { alignUp } from "../util/index.js";
 import { Activations } from "./activations.js";
 import { Arena } from "./arena.js";
@@ -23,6 +24,7 @@ interface Case {
   readonly size: number;
 }
 
+const dtypes = ["q8_0", "bf16", "f16"] as const;
 const slotCount = 3;
 const cases: readonly Case[] = [
   { inputs: 32, outputs: 16, planes: 1, rows: 1, size: 0.1 },
@@ -41,14 +43,15 @@ function weightsOf({ inputs, outputs }: Case): Float32Array {
   });
 }
 
-for (const name of ["avx512vnni", "avx2", "neon", "scalar"]) {
-  test(`${name} multiplies rows of one variant with its planes merged into the matrix`, async (t) => {
+const names = ["avx512vbmi", "avx512vnni", "avx2", "neon", "scalar"];
+for (const [name, dtype] of names.flatMap((own) => dtypes.map((form) => [own, form] as const))) {
+  test(`${name} multiplies rows of one variant with its planes merged into a matrix of ${dtype}`, async (t) => {
     const { kernels, summary } = await loadKernels({ choice: name });
     if (!kernels) return t.skip(summary);
     for (const one of cases) {
       const { inputs, outputs, planes, rows } = one;
       const padded = alignUp(inputs, 128);
-      const stored = fromFloat32("q8_0", weightsOf(one), inputs);
+      const stored = fromFloat32(dtype, weightsOf(one), inputs);
       const pools = Array.from({ length: planes }, (_, plane) =>
         fromFloat32(
           "q1_0",
@@ -66,7 +69,7 @@ for (const name of ["avx512vnni", "avx2", "neon", "scalar"]) {
       ] as const) {
         using device = Device.open({ kind: "cpu", threads, kernels });
         using arena = new Arena(device, [
-          { name: "matrix", dtype: "q8_0", shape: [inputs, outputs] },
+          { name: "matrix", dtype, shape: [inputs, outputs] },
           ...pools.map((_, plane) => ({
             name: `${plane}`,
             dtype: "q1_0" as const,
@@ -74,10 +77,15 @@ for (const name of ["avx512vnni", "avx2", "neon", "scalar"]) {
           })),
         ]);
         const matrix = new BaseMatrix(arena.get("matrix"), { isInterleaved: true });
-        await matrix.writeInterleaved(device, "q8_0", stored);
-        pools.forEach((bytes, plane) => {
-          arena.get(`${plane}`).write(bytes);
-        });
+        await matrix.writeInterleaved(device, dtype, stored);
+        for (const [plane, bytes] of pools.entries()) {
+          const arranged = new Uint8Array(bytes.length / slotCount);
+          for (let slot = 0; slot < slotCount; slot++) {
+            const at = slot * arranged.length;
+            kernels.arrangeSigns(arranged, bytes.subarray(at, at + arranged.length), padded / 128, outputs);
+            arena.get(`${plane}`).write(arranged, at);
+          }
+        }
         const y = evaluate(device, (g, input) => {
           const zeros = input("f32", [allOutputs], new Float32Array(allOutputs));
           return multiplyMerged(g, g.add(input("f32", [allOutputs, allRows], before), zeros), {
@@ -97,7 +105,11 @@ for (const name of ["avx512vnni", "avx2", "neon", "scalar"]) {
         for (let row = 0; row < allRows; row++) {
           const isOwn = row >= firstRow && row < firstRow + rows;
           const ownX = x.subarray(row * inputs, (row + 1) * inputs);
-          const products = isOwn ? expected(stored, own, ownX) : [];
+          const products = !isOwn
+            ? []
+            : dtype === "q8_0"
+              ? rounded(stored, own, ownX)
+              : exact(dtype, stored, own, ownX);
           const scale = products.reduce((most, value) => Math.max(most, Math.abs(value)), 1e-3);
           for (let output = 0; output < allOutputs; output++) {
             const at = row * allOutputs + output;
@@ -115,8 +127,22 @@ for (const name of ["avx512vnni", "avx2", "neon", "scalar"]) {
   });
 }
 
-/** Without planes the matrix is what it was. */
-function expected(matrix: Uint8Array, planes: readonly Uint8Array[], x: Float32Array): number[] {
+/** In 16 bits nothing is rounded but the sums. */
+function exact(dtype: DType, matrix: Uint8Array, planes: readonly Uint8Array[], x: Float32Array): number[] {
+  const outputs = matrix.length / 2 / x.length;
+  const weights = toFloat32(dtype, matrix, outputs * x.length);
+  const padded = alignUp(x.length, 128);
+  for (const plane of planes) {
+    const values = toFloat32("q1_0", plane, outputs * padded);
+    weights.forEach((weight, at) => {
+      weights[at] = weight + values[Math.floor(at / x.length) * padded + (at % x.length)]!;
+    });
+  }
+  return product(weights, x, x.length);
+}
+
+/** In 8 bits; without planes the matrix is what it was. */
+function rounded(matrix: Uint8Array, planes: readonly Uint8Array[], x: Float32Array): number[] {
   return planes.length === 0 ? baseProduct(matrix, x) : mergedProduct(matrix, planes, x);
 }
 

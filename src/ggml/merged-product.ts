@@ -32,8 +32,8 @@ export const mergedDType = "q1_0";
 const slotsMax = 31;
 
 /**
- * y with the products in its rows, in place: y `[out or more, rows or more]` f32. The merged weights are rounded to 8 bits,
- * and computed again in every step, at the price of some rows: it is for runs of many.
+ * y with the products in its rows, in place: y `[out or more, rows or more]` f32. The merged weights are rounded to 8 bits where the
+ * base's are, and computed again in every step, at the price of some rows: it is for runs of many.
  */
 export function multiplyMerged(g: Graph, y: Tensor, product: MergedProduct): Tensor {
   const { matrix, planes, x, run, firstOutput, adds } = product;
@@ -59,10 +59,13 @@ export function multiplyMerged(g: Graph, y: Tensor, product: MergedProduct): Ten
   require(slots <= slotsMax && [...planes.keys()].every(hasSlot), "each plane's slot must be one of the run");
 
   const places = [...planes].sort(([a], [b]) => a - b);
-  const operands = [x.quantizedBy(kernels), run, matrix.tensor, ...places.map(([, pool]) => pool)];
+  const [input, operation] = matrix.isRounded
+    ? [x.quantizedBy(kernels), kernels.multiplyMerged]
+    : [x.values, kernels.multiplyMergedFloats];
+  const operands = [input, run, matrix.tensor, ...places.map(([, pool]) => pool)];
   const bits = places.reduce((sum, [place]) => sum | (2n << BigInt(place)), adds ? 1n : 0n);
   const data = bits | (BigInt(firstOutput) << 32n);
   return g.operation("multiplyMerged", [y, ...operands], y.extents, (base, c) =>
-    base.customInplace(c, y.pointer, pointers(operands), operands.length, kernels.multiplyMerged, allThreads, data),
+    base.customInplace(c, y.pointer, pointers(operands), operands.length, operation, allThreads, data),
   );
 }

@@ -350,7 +350,10 @@ export function bindCpu(find: (name: string) => Pointer | null): CpuFunctions | 
 
 /** Functions of the library that is compiled from `native/`. Pointers are custom operations of graphs. */
 export interface KernelFunctions {
-  /** Activations in 8 bits, as native/activations.h draws them. */
+  /**
+   * Activations in 8 bits, as native/activations.h draws them, and tables of their sums for some rows. The data of these operations is,
+   * above 32 bits, the first row that gets tables.
+   */
   readonly quantize: Pointer;
   /** The same of a row's values over their root mean square, times scales. Its data are the bits of what is added to the square. */
   readonly quantizeNormed: Pointer;
@@ -363,10 +366,17 @@ export interface KernelFunctions {
   readonly multiply: Pointer;
   /** Rows of an interleaved matrix. */
   readonly lookUp: Pointer;
-  /** In place: the product of sign planes with such activations, added. Its data is the first row, and above 32 bits the first output. */
+  /** Both of matrices in 16-bit floats, multiplied with activations as they are. */
+  readonly multiplyFloats: Pointer;
+  readonly lookUpFloats: Pointer;
+  /** In place: the product of sign planes with tabulated sums, added. Its data is the first row, and above 32 bits the first output. */
   readonly addSigns: Pointer;
+  /** Rows of sign planes. */
+  readonly lookUpSigns: Pointer;
   /** In place: the product of an interleaved matrix, and sign planes merged into it, with rows of them; see native/merged-planes.h. */
   readonly multiplyMerged: Pointer;
+  /** The same of a matrix in 16-bit floats; see native/merged-floats.h. */
+  readonly multiplyMergedFloats: Pointer;
   /** Attention of rows over the cells of their own sequences. Its data is the window, 0 for none. */
   readonly attend: Pointer;
   /** A token for each row of logits, as native/logits.h draws them. */
@@ -377,14 +387,17 @@ export interface KernelFunctions {
   weigh(logits: Float32Array, largest: number, temperature: number, weights: Float64Array): void;
   /** Where a running sum of the weights passes `u` times their sum, up to rounding. */
   pick(weights: Float64Array, u: number): number;
-  /** Bytes of so many quantised rows. */
-  quantizedBytes(inputs: number, rows: number): number;
+  /** Bytes of so many quantised rows, and of tables for some of them. */
+  quantizedBytes(inputs: number, rows: number, tabled: number): number;
   /** Of a tensor, as the kernels see it. */
   tensorBytes(): number;
   /** Asks the system for large pages in memory that was not touched yet; it may do nothing. */
   useLargePages(memory: Pointer, bytes: number): void;
+  readonly arrangeSigns: ArrangeSigns;
   /** Writes rows of a stored type to `to` as native/base-matrix.h draws them, on a thread of its own. */
   interleave(to: Pointer, from: Uint8Array, type: number, inputs: number, outputs: number): Promise<void>;
+  /** Writes rows of 16-bit floats to `to` as native/float-matrix.h draws them, on a thread of its own. */
+  interleaveFloats(to: Pointer, from: Uint8Array, inputs: number, outputs: number): Promise<void>;
 }
 
 /**
@@ -401,7 +414,9 @@ export function bindKernels(file: string): {
   const names = (lib.func("kindred_kernels", "str", []) as () => string)().split(" ");
   return {
     names,
-    bind: (name) => {
+    bind: (kernel) => {
+      // Where there is VBMI, all but one product is the same as where there is VNNI alone.
+      const name = kernel === "avx512vbmi" ? "avx512vnni" : kernel;
       const largest = lib.func(`kindred_largest_${name}`, "int64_t", [P, "int64_t"]);
       const weigh = lib.func(`kindred_weigh_${name}`, "void", [P, "int64_t", "double", "double", P]);
       const pick = lib.func(`kindred_pick_${name}`, "int64_t", [P, "int64_t", "double"]);
@@ -411,23 +426,38 @@ export function bindKernels(file: string): {
         quantizeGated: lib.symbol(`kindred_quantize_gated_${name}`),
         multiply: lib.symbol(`kindred_multiply_${name}`),
         lookUp: lib.symbol(`kindred_look_up_${name}`),
-        addSigns: lib.symbol(`kindred_signs_${name}`),
+        multiplyFloats: lib.symbol(`kindred_multiply_floats_${name}`),
+        lookUpFloats: lib.symbol(`kindred_look_up_floats_${name}`),
+        addSigns: lib.symbol(`kindred_signs_${kernel}`),
+        lookUpSigns: lib.symbol("kindred_look_up_signs"),
         multiplyMerged: lib.symbol(`kindred_merged_${name}`),
+        multiplyMergedFloats: lib.symbol(`kindred_merged_floats_${name}`),
         attend: lib.symbol(`kindred_attend_${name}`),
         draw: lib.symbol(`kindred_draw_${name}`),
         largest: (logits) => largest(logits, logits.length),
         weigh: (logits, most, temperature, weights) => weigh(logits, logits.length, most, temperature, weights),
         pick: (weights, u) => pick(weights, weights.length, u),
-        quantizedBytes: lib.func("kindred_quantized_bytes", "size_t", ["int64_t", "int64_t"]),
+        quantizedBytes: lib.func("kindred_quantized_bytes", "size_t", ["int64_t", "int64_t", "int64_t"]),
         tensorBytes: lib.func("kindred_tensor_bytes", "size_t", []),
+        arrangeSigns: bindArrangeSigns(file),
         useLargePages: lib.func("kindred_use_large_pages", "void", [P, "size_t"]),
         interleave: inBackground(
           lib.func(`kindred_interleave_${name}`, "void", [P, "const void*", "int", "int64_t", "int64_t"]),
+        ),
+        interleaveFloats: inBackground(
+          lib.func(`kindred_interleave_floats_${name}`, "void", [P, "const void*", "int64_t", "int64_t"]),
         ),
       };
     },
   };
 }
+
+/** Puts the rows of a sign plane, as ggml has them, to where kernels look for them; see native/sign-planes.h. */
+export type ArrangeSigns = (to: Uint8Array, from: Uint8Array, blocks: number, outputs: number) => void;
+
+/** That function of a library of kernels, for any thread of a process. */
+export const bindArrangeSigns = (file: string): ArrangeSigns =>
+  koffi.load(file).func("kindred_arrange_signs", "void", [P, "const void*", "int64_t", "int64_t"]);
 
 /** A function of C that runs on one of libuv's threads while JavaScript goes on. */
 function inBackground<A extends unknown[]>(fn: ReturnType<LibraryHandle["func"]>): (...args: A) => Promise<void> {

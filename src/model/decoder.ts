@@ -2,7 +2,16 @@ import { embeddingName, headName, type ModelConfig, ownHeadName, rowBytes } from
 import { Activations, attendByRow, type Graph, type Tensor } from "../ggml/index.js";
 import type { DeltaPools } from "./delta-pools.js";
 import type { KvCache } from "./kv-cache.js";
-import { addLinear, type Linear, linears, partRows, perRow, type VariantRows, type Vector } from "./linear.js";
+import {
+  addLinear,
+  type Linear,
+  linears,
+  partRows,
+  perRow,
+  tabledRows,
+  type VariantRows,
+  type Vector,
+} from "./linear.js";
 import { ropeOf } from "./rope.js";
 import type { Weights } from "./weights.js";
 
@@ -76,7 +85,8 @@ export function decode(g: Graph, state: DecoderState, step: StepInputs): StepOut
   const rope = ropeOf(config, weights.ropeFactors);
   let variants = step.variants;
   const project = (x: Activations, ...layers: Linear[]) => linears(g, x, layers, pools, variants);
-  const norm = (x: Tensor, scale: Vector) => Activations.normed(g, x, perRow(g, scale, pools, variants), eps);
+  const tabled = () => tabledRows(pools, variants);
+  const norm = (x: Tensor, scale: Vector) => Activations.normed(g, x, perRow(g, scale, pools, variants), eps, tabled());
   const split = (x: Tensor) =>
     g.view(x, [headDim, x.extents[0] / headDim, rows], { strides: [headDim * 4, x.strides[1]], offset: 0 });
   const headNorm = (x: Tensor, scale: Vector) => {
@@ -113,10 +123,10 @@ export function decode(g: Graph, state: DecoderState, step: StepInputs): StepOut
       x = g.getRows(x, step.outputRows); // [hidden, m]
       variants = step.outputVariants;
     }
-    x = addLinear(g, x, Activations.of(g, a), layer.o, pools, variants); // [hidden, n], in the last layer [hidden, m]
+    x = addLinear(g, x, Activations.of(g, a, tabled()), layer.o, pools, variants); // [hidden, n], in the last layer [hidden, m]
     const f = norm(x, layer.feedForwardNorm);
     const [gate, up] = project(f, layer.gate, layer.up) as [Tensor, Tensor]; // [feedForward, n]
-    x = addLinear(g, x, Activations.gated(g, gate, up), layer.down, pools, variants);
+    x = addLinear(g, x, Activations.gated(g, gate, up, tabled()), layer.down, pools, variants);
   }
 
   const last = norm(x, vectorOf(weights, "model.norm.weight"));

@@ -6,7 +6,7 @@ import {
   type SlotClass,
   type SlotMatrix,
 } from "../core/index.js";
-import { Arena, type Device, type Tensor } from "../ggml/index.js";
+import { Arena, type ArrangeSigns, type Device, type Tensor } from "../ggml/index.js";
 import {
   extraName,
   type PoolSizes,
@@ -76,6 +76,8 @@ export class DeltaPools implements Disposable {
   /** Memory that is taken whatever is in the slots. */
   readonly fixedBytes: number;
   readonly isHost: boolean;
+  /** How sign planes come to lie in strips, where the device's kernels look for them there; see `fitsStrips`. */
+  readonly arrange: ArrangeSigns | undefined;
   readonly #arena: Arena;
   readonly #specs: readonly PoolSpec[];
   readonly #sizes: PoolSizes;
@@ -83,6 +85,7 @@ export class DeltaPools implements Disposable {
 
   constructor(device: Device, config: ModelConfig, layout: PoolLayout) {
     this.layout = layout;
+    this.arrange = device.kernels?.arrangeSigns;
     this.#tiedEmbeddings = config.tiedEmbeddings;
     this.#specs = poolSpecs(config, layout);
     this.#arena = new Arena(device, this.#specs, { paged: true });

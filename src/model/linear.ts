@@ -3,9 +3,12 @@ import {
   addPoolProduct,
   addProduct,
   type BaseMatrix,
+  canMultiplyTogether,
   type Graph,
+  lookUpPlanes,
   multiplyInterleaved,
   multiplyMerged,
+  type RowRange,
   type Tensor,
 } from "../ggml/index.js";
 import { assert } from "../util/index.js";
@@ -71,7 +74,7 @@ export function linears(
   pools: DeltaPools | undefined,
   rows: VariantRows,
 ): Tensor[] {
-  if (!layers.every(({ weight }) => weight.isInterleaved)) {
+  if (!canMultiplyTogether(layers.map(({ weight }) => weight))) {
     return layers.map((layer) =>
       addBias(g, addParts(g, product(g, x, layer), x, layer, pools, rows, 0), layer, pools, rows),
     );
@@ -119,6 +122,18 @@ function product(g: Graph, x: Activations, { weight }: Linear): Tensor {
 
 const addBias = (g: Graph, y: Tensor, { bias }: Linear, pools: DeltaPools | undefined, rows: VariantRows) =>
   bias ? g.add(y, perRow(g, bias, pools, rows)) : y;
+
+/** The rows that sign planes are multiplied with, and perhaps some between them: not those of merged runs. */
+export function tabledRows(pools: DeltaPools | undefined, rows: VariantRows): RowRange {
+  const first = mergedRows(rows);
+  const own = rows.runs.filter(({ classId, firstRow }) => {
+    const slotClass = pools?.layout.classes.get(classId)?.slotClass;
+    return firstRow >= first && slotClass?.kind === "plane" && slotClass.dtype === "q1_0";
+  });
+  if (own.length === 0) return { firstRow: 0, rows: 0 };
+  const firstRow = Math.min(...own.map((run) => run.firstRow));
+  return { firstRow, rows: Math.max(...own.map((run) => run.firstRow + run.rows)) - firstRow };
+}
 
 const mergedRows = ({ merged }: VariantRows) => merged.reduce((sum, { rows }) => sum + rows, 0);
 
@@ -179,16 +194,10 @@ function multiplyMergedRuns(
  * @returns `[in, rows]`
  */
 export function partRows(g: Graph, part: Part, run: PartRun, places: Tensor, hiddenSize: number): Tensor {
-  const look = (pool: Tensor) => {
-    const [cols, vocabulary, slots] = pool.extents;
-    return g.getRows(g.reshape(pool, [cols, vocabulary * slots]), places);
-  };
-  if (part.kind === "plane") {
-    const wide = look(part.plane); // [in in whole blocks, rows]
-    return wide.extents[0] === hiddenSize ? wide : g.view(wide, [hiddenSize, run.rows], { offset: 0 });
-  }
+  if (part.kind === "plane") return lookUpPlanes(g, part.plane, places, hiddenSize);
   assert(part.turned, "rows are taken from factors that are not an embedding's");
-  return g.mulMatId(part.turned, look(part.up), run.slots);
+  const [rank, vocabulary, slots] = part.up.extents;
+  return g.mulMatId(part.turned, g.getRows(g.reshape(part.up, [rank, vocabulary * slots]), places), run.slots);
 }
 
 /** A vector as the rows see it: the base's own, or each row's by its variant. → `[n]` or `[n, rows]` */

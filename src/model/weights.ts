@@ -36,7 +36,7 @@ export interface LoadProgress {
 }
 
 /**
- * The base model's parameters on a device, by Hugging Face's names. Norms and biases are f32. Matrices in 8 bits are interleaved where the
+ * The base model's parameters on a device, by Hugging Face's names. Norms and biases are f32. Matrices in 8 and 16 bits are interleaved where the
  * device has kernels: what they are multiplied by, and looked up in, comes from {@link Weights.matrix}.
  */
 export class Weights implements Disposable {
@@ -76,7 +76,7 @@ export class Weights implements Disposable {
       parameters
         .filter(
           ({ name, kind, shape }) =>
-            kind !== "vector" && BaseMatrix.canInterleave(device, target.get(name)!, shape[0]!),
+            kind !== "vector" && BaseMatrix.canInterleave(device, target.get(name)!, [shape[1]!, shape[0]!]),
         )
         .map(({ name }) => name),
     );

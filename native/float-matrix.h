@@ -1,0 +1,176 @@
+// The base's matrices in 16-bit floats, 16 outputs side by side, and their products with activations in 32 bits.
+//
+//   matrix    strips of 16 outputs, one after the other; as many bytes as the rows that they are made of
+//   strip     of each input 16 × f16 or bf16, one an output
+//
+// Products are sums in 32 bits of what is multiplied in 32 bits: nothing is rounded but the sums. Who includes this says first:
+//
+//   TARGET          what functions are compiled for
+//   part_bytes      of the registers that sums are in: a strip is one part or several
+//   float_rows_max  rows whose sums all stay in registers, at most tile_rows_max
+//   float_chains    sums that each output has, of every so-manieth input: one alone would wait for itself
+
+// and defines `widen_halves` and `widen_brains`: as many f16 or bf16 as a part has to a part.
+#pragma once
+#include "base-matrix.h"
+
+// ggml's numbers of types. A strip of f32 is what is merged, see merged-floats.h.
+enum { float_type_f32 = 0, float_type_f16 = 1, float_type_bf16 = 30 };
+
+// Inputs that are taken together: a strip's weights for them stay in the first cache while all rows of a chunk go by.
+enum { panel_inputs = 512 };
+
+typedef float part __attribute__((vector_size(part_bytes)));
+
+enum { part_outputs = part_bytes / sizeof(float), strip_parts = strip_outputs / part_outputs };
+
+TARGET ALWAYS_INLINE part widen_halves(const uint16_t *halves);
+TARGET ALWAYS_INLINE part widen_brains(const uint16_t *brains);
+
+// A part of a strip's weights, from the `at`-th on.
+TARGET ALWAYS_INLINE part weights_at(const int type, const void *strip, int64_t at) {
+  if (type == float_type_bf16) return widen_brains((const uint16_t *)strip + at);
+  if (type == float_type_f16) return widen_halves((const uint16_t *)strip + at);
+  part own;
+  memcpy(&own, (const float *)strip + at, sizeof own);
+  return own;
+}
+
+
+// Multiplies `inputs` inputs of a strip with `rows` rows, at most float_rows_max, and writes the products to y, or adds them.
+TARGET ALWAYS_INLINE void float_tile(const int rows, const int type, int adds, const void *strip, int64_t inputs, struct row_span x,
+                                     struct row_span y) {
+  part sums[float_chains][tile_rows_max][strip_parts];
+#pragma GCC unroll 8
+  for (int chain = 0; chain < float_chains; chain++) {
+#pragma GCC unroll 8
+    for (int row = 0; row < rows; row++) {
+#pragma GCC unroll 4
+      for (int own = 0; own < strip_parts; own++) sums[chain][row][own] = (part){0};
+    }
+  }
+  for (int64_t k = 0; k < inputs; k += float_chains) {
+    if (type != float_type_f32) __builtin_prefetch((const uint16_t *)strip + k * strip_outputs + prefetch_bytes / 2);
+#pragma GCC unroll 8
+    for (int chain = 0; chain < float_chains; chain++) {
+      part weights[strip_parts];
+#pragma GCC unroll 4
+      for (int own = 0; own < strip_parts; own++) {
+        weights[own] = weights_at(type, strip, (k + chain) * strip_outputs + own * part_outputs);
+      }
+#pragma GCC unroll 8
+      for (int row = 0; row < rows; row++) {
+        const float value = ((const float *)(x.first + row * x.bytes))[k + chain];
+#pragma GCC unroll 4
+        for (int own = 0; own < strip_parts; own++) sums[chain][row][own] += weights[own] * value;
+      }
+    }
+  }
+#pragma GCC unroll 8
+  for (int row = 0; row < rows; row++) {
+#pragma GCC unroll 4
+    for (int own = 0; own < strip_parts; own++) {
+      part sum = sums[0][row][own], before;
+#pragma GCC unroll 8
+      for (int chain = 1; chain < float_chains; chain++) sum += sums[chain][row][own];
+      float *to = (float *)(y.first + row * y.bytes) + own * part_outputs;
+      if (adds) {
+        memcpy(&before, to, sizeof before);
+        sum += before;
+      }
+      memcpy(to, &sum, sizeof sum);
+    }
+  }
+}
+
+// Any number of rows, in tiles as equal as may be. The number is known where a tile is compiled, so that all sums stay in registers.
+TARGET ALWAYS_INLINE void float_tiles(int64_t rows, const int type, int adds, const void *strip, int64_t inputs, struct row_span x,
+                                      struct row_span y) {
+  for (int64_t row = 0, own; row < rows; row += own) {
+    const int64_t left = rows - row, tiles = (left + float_rows_max - 1) / float_rows_max;
+    const struct row_span own_x = {x.first + row * x.bytes, x.bytes}, own_y = {y.first + row * y.bytes, y.bytes};
+    own = (left + tiles - 1) / tiles;
+    switch (own) {
+      case 1: float_tile(1, type, adds, strip, inputs, own_x, own_y); break;
+      case 2: float_tile(2, type, adds, strip, inputs, own_x, own_y); break;
+      case 3: float_tile(3, type, adds, strip, inputs, own_x, own_y); break;
+      case 4: float_tile(4, type, adds, strip, inputs, own_x, own_y); break;
+      case 5: float_tile(5, type, adds, strip, inputs, own_x, own_y); break;
+      case 6: float_tile(6, type, adds, strip, inputs, own_x, own_y); break;
+      case 7: float_tile(7, type, adds, strip, inputs, own_x, own_y); break;
+      default: float_tile(8, type, adds, strip, inputs, own_x, own_y);
+    }
+  }
+}
+
+// result: y [outputs of all matrices, rows] f32, from src[0] in place if it adds; then activations [inputs, rows] f32; then the matrices
+// [inputs, own outputs] of one type, whose products lie side by side in y. Rows before `first_row` are left as they are. Threads take
+// strips, so no two write to one place; a chunk of rows stays in the second cache while all strips go by.
+TARGET ALWAYS_INLINE void multiply_floats(struct ggml_tensor *result, int thread, int threads, const int type, int adds, int64_t first_row) {
+  const struct ggml_tensor *x = result->src[adds];
+  const int64_t rows = result->ne[1], inputs = x->ne[0], strips = result->ne[0] / strip_outputs;
+  const int64_t begin = strips * thread / threads, end = strips * (thread + 1) / threads;
+  for (int64_t chunk = first_row; chunk < rows; chunk += chunk_rows) {
+    const int64_t count = rows - chunk < chunk_rows ? rows - chunk : chunk_rows;
+    const char *own_x = (const char *)x->data + (size_t)chunk * x->nb[1];
+    struct ggml_tensor *const *matrix = &result->src[adds + 1];
+    int64_t before = 0;  // strips of earlier matrices
+    for (int64_t index = begin; index < end; index++) {
+      while (index - before >= (*matrix)->ne[1] / strip_outputs) before += (*matrix++)->ne[1] / strip_outputs;
+      const uint16_t *strip = (const uint16_t *)(*matrix)->data + (index - before) * strip_outputs * inputs;
+      char *y = (char *)result->data + (size_t)chunk * result->nb[1] + (size_t)index * strip_outputs * sizeof(float);
+      for (int64_t k = 0; k < inputs; k += panel_inputs) {
+        const int64_t panel = inputs - k < panel_inputs ? inputs - k : panel_inputs;
+        const struct row_span panel_x = {(char *)own_x + (size_t)k * sizeof(float), x->nb[1]};
+        float_tiles(count, type, adds || k > 0, strip + k * strip_outputs, panel, panel_x, (struct row_span){y, result->nb[1]});
+      }
+    }
+  }
+}
+
+// result: [inputs, rows] f32; src[0]: a matrix; src[1]: for each row an output of it, i32. Threads take rows in turn.
+TARGET ALWAYS_INLINE void look_up_floats(struct ggml_tensor *result, int thread, int threads) {
+  const struct ggml_tensor *matrix = result->src[0];
+  const int32_t *outputs = result->src[1]->data;
+  const int64_t inputs = matrix->ne[0];
+  for (int64_t row = thread; row < result->ne[1]; row += threads) {
+    const int64_t strip = outputs[row] / strip_outputs, lane = outputs[row] % strip_outputs;
+    const uint16_t *from = (const uint16_t *)matrix->data + strip * strip_outputs * inputs + lane;
+    float *to = (float *)((char *)result->data + (size_t)row * result->nb[1]);
+    for (int64_t k = 0; k < inputs; k++) {
+      const uint32_t bits = (uint32_t)from[k * strip_outputs] << 16;
+      if (matrix->type == float_type_bf16) memcpy(to + k, &bits, sizeof bits);
+      else to[k] = kindred_halves[from[k * strip_outputs]];
+    }
+  }
+}
+
+// Rows of 16-bit floats to strips, a few inputs at a time, so that what is written stays in the first cache.
+TARGET ALWAYS_INLINE void interleave_floats(uint16_t *to, const uint16_t *from, int64_t inputs, int64_t outputs) {
+  for (int64_t first = 0; first < outputs; first += strip_outputs, to += strip_outputs * inputs, from += strip_outputs * inputs) {
+    for (int64_t k = 0; k < inputs; k += group_inputs) {
+      const int64_t end = inputs - k < group_inputs ? inputs : k + group_inputs;
+      for (int lane = 0; lane < strip_outputs; lane++) {
+        for (int64_t i = k; i < end; i++) to[i * strip_outputs + lane] = from[lane * inputs + i];
+      }
+    }
+  }
+}
+
+// Defines the operations of a kernel, `kindred_multiply_floats_NAME` and `kindred_look_up_floats_NAME`, and `kindred_interleave_floats_NAME`.
+// The first takes as its user data whether it adds, 1 or 0, and above 32 bits the first row.
+#define FLOAT_MATRIX_KERNEL(NAME)                                                                                  \
+  TARGET void kindred_multiply_floats_##NAME(struct ggml_tensor *result, int thread, int threads, void *place) {    \
+    const uint64_t own = (uint64_t)(uintptr_t)place;                                                               \
+    const int adds = own & 1;                                                                                      \
+    if (result->src[adds + 1]->type == float_type_bf16)                                                            \
+      multiply_floats(result, thread, threads, float_type_bf16, adds, (int64_t)(own >> 32));                       \
+    else multiply_floats(result, thread, threads, float_type_f16, adds, (int64_t)(own >> 32));                     \
+  }                                                                                                                \
+  TARGET void kindred_look_up_floats_##NAME(struct ggml_tensor *result, int thread, int threads, void *none) {     \
+    (void)none;                                                                                                    \
+    look_up_floats(result, thread, threads);                                                                       \
+  }                                                                                                                \
+  TARGET void kindred_interleave_floats_##NAME(void *to, const void *from, int64_t inputs, int64_t outputs) {      \
+    interleave_floats(to, from, inputs, outputs);                                                                  \
+  }
