@@ -79,7 +79,7 @@ for (const name of ["avx512vbmi", "avx512vnni", "avx2", "neon", "scalar"]) {
           const arranged = new Uint8Array(bytes.length / slotCount);
           for (let slot = 0; slot < slotCount; slot++) {
             const at = slot * arranged.length;
-            kernels.arrangeSigns(arranged, bytes.subarray(at, at + arranged.length), padded / 128, outputs);
+            kernels.arrangeSigns(arranged, bytes.subarray(at, at + arranged.length), inputs, outputs);
             arena.get(`${plane}`).write(arranged, at);
           }
         }
