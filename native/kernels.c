@@ -58,19 +58,20 @@ size_t kindred_quantized_bytes(int64_t inputs, int64_t rows, int64_t tabled) {
   return (size_t)rows * quantized_row_bytes(blocks) + (size_t)tabled * sign_tables_bytes(blocks) + 64;
 }
 
-// Writes a plane from its rows of ggml's q1_0, `outputs` of them, each of `blocks` blocks.
-void kindred_arrange_signs(void *to, const void *from, int64_t blocks, int64_t outputs) {
+// Writes a plane from its rows of ggml's q1_0, `outputs` of them, each of as many blocks as `inputs` fill.
+void kindred_arrange_signs(void *to, const void *from, int64_t inputs, int64_t outputs) {
   const struct sign_block *block = from;
+  const int64_t groups = (inputs + group_inputs - 1) / group_inputs;
   for (int64_t output = 0; output < outputs; output++) {
-    const struct sign_strip strip = sign_strip_of(to, outputs, blocks, output / strip_outputs, 0);
+    const struct sign_strip strip = sign_strip_of(to, outputs, groups, output / strip_outputs, 0);
     const int64_t lane = output % strip_outputs;
     uint16_t *scale = (uint16_t *)strip.scales + lane;
     uint8_t *byte = (uint8_t *)strip.signs + lane;
-    for (int64_t i = 0; i < blocks; i++, block++, scale += strip_outputs) {
+    for (int64_t first = 0; first < groups; first += block_groups, block++, scale += strip_outputs) {
       *scale = block->scale;
-      for (int group = 0; group < block_groups; group++, byte += group_signs) {
+      for (int64_t group = first; group < groups && group < first + block_groups; group++, byte += group_signs) {
         uint32_t bits;
-        memcpy(&bits, block->signs + 4 * group, sizeof bits);
+        memcpy(&bits, block->signs + 4 * (group - first), sizeof bits);
         for (int g = 0; g < 4; g++) byte[g * strip_outputs] = (uint8_t)((bits >> 4 * g & 15) | (bits >> (4 * g + 16) & 15) << 4);
       }
     }
@@ -83,12 +84,12 @@ void kindred_look_up_signs(struct ggml_tensor *result, int thread, int threads, 
   (void)none;
   const struct ggml_tensor *pool = result->src[0];
   const int32_t *places = result->src[1]->data;
-  const int64_t inputs = result->ne[0], outputs = pool->ne[1], blocks = pool->ne[0] / block_inputs;
+  const int64_t inputs = result->ne[0], outputs = pool->ne[1], groups = (inputs + group_inputs - 1) / group_inputs;
   for (int64_t row = thread; row < result->ne[1]; row += threads) {
     const int64_t output = places[row] % outputs;
     const int lane = (int)(output % strip_outputs);
     const char *plane = plane_of_slot(pool, places[row] / outputs);
-    const struct sign_strip strip = sign_strip_of(plane, outputs, blocks, output / strip_outputs, 0);
+    const struct sign_strip strip = sign_strip_of(plane, outputs, groups, output / strip_outputs, 0);
     float *to = (float *)((char *)result->data + (size_t)row * result->nb[1]);
     for (int64_t first = 0; first < inputs; first += group_inputs) {
       const int64_t count = inputs - first < group_inputs ? inputs - first : group_inputs;

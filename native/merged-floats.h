@@ -48,7 +48,7 @@ TARGET ALWAYS_INLINE void multiply_merged_floats(struct ggml_tensor *result, int
   const struct ggml_tensor *x = result->src[1], *matrix = result->src[3];
   const int32_t *run = result->src[2]->data;
   const int64_t first_row = run[0], rows = run[1], inputs = matrix->ne[0], outputs = matrix->ne[1], strips = outputs / strip_outputs;
-  const int64_t blocks = (inputs + block_inputs - 1) / block_inputs;
+  const int64_t groups = (inputs + group_inputs - 1) / group_inputs;
   char *const own_x = (char *)x->data + (size_t)first_row * x->nb[1];
   char *const y = (char *)result->data + (size_t)first_row * result->nb[1] + (size_t)first_output * sizeof(float);
   const char *plane[merged_planes_max];
@@ -61,7 +61,7 @@ TARGET ALWAYS_INLINE void multiply_merged_floats(struct ggml_tensor *result, int
     for (int64_t index = strips * thread / threads; index < strips * (thread + 1) / threads; index++) {
       const uint16_t *strip = (const uint16_t *)matrix->data + (index * inputs + k) * strip_outputs;
       struct sign_strip signs[merged_planes_max];
-      for (int i = 0; i < planes; i++) signs[i] = sign_strip_of(plane[i], outputs, blocks, index, k / block_inputs);
+      for (int i = 0; i < planes; i++) signs[i] = sign_strip_of(plane[i], outputs, groups, index, k / block_inputs);
       for (int first = 0; first < strip_outputs; first += part_outputs) {
         merge_floats(type, planes, strip, signs, count, first, merged);
       }

@@ -104,7 +104,7 @@ ALWAYS_INLINE void multiply_merged(struct ggml_tensor *result, int thread, int t
       struct merged_panel panel;
       if (planes > 0) {
         struct sign_strip signs[merged_planes_max];
-        for (int i = 0; i < planes; i++) signs[i] = sign_strip_of(plane[i], matrix->ne[1], blocks, index, block);
+        for (int i = 0; i < planes; i++) signs[i] = sign_strip_of(plane[i], matrix->ne[1], groups, index, block);
         merge(planes, own, signs, count, &panel);
         own = (struct strip){panel.scales, panel.weights};
       }

@@ -5,10 +5,11 @@
 //
 //   plane     scales of all strips, then signs of all strips
 //   scales    a block after the other: 16 × f16, one an output
-//   signs     a group of 32 inputs after the other, 64 bytes: four times one byte of each output
+//   signs     a group of 32 inputs after the other, as many as there are inputs for, 64 bytes: four times one byte of each output
 //   byte      the g-th of an output: signs of inputs 4g … 4g+3 in the lower half, of 4g+16 … 4g+19 in the upper; 1 where a weight is +scale
 //
-// So 16 bytes are 16 outputs' places in one table, and in another.
+// So 16 bytes are 16 outputs' places in one table, and in another. Groups that only fill a block up are left out, which leaves bytes over
+// at the end; kernels read whole blocks all the same, for the tables of such groups are zeros.
 #pragma once
 #include "base-matrix.h"
 #include "sign-tables.h"
@@ -27,11 +28,16 @@ struct sign_strip {
   const uint8_t *signs;
 };
 
-// A strip from one of its blocks on.
-ALWAYS_INLINE struct sign_strip sign_strip_of(const char *plane, int64_t outputs, int64_t blocks, int64_t index, int64_t block) {
-  const int64_t before = index * blocks + block;
-  const char *signs = plane + (size_t)(outputs * blocks) * sizeof(uint16_t);
-  return (struct sign_strip){(const uint16_t *)plane + before * strip_outputs, (const uint8_t *)signs + before * block_signs};
+ALWAYS_INLINE int64_t blocks_of(int64_t groups) { return (groups + block_groups - 1) / block_groups; }
+
+// A strip from one of its blocks on, of a plane with so many groups.
+ALWAYS_INLINE struct sign_strip sign_strip_of(const char *plane, int64_t outputs, int64_t groups, int64_t index, int64_t block) {
+  const int64_t blocks = blocks_of(groups);
+  const uint8_t *signs = (const uint8_t *)plane + (size_t)(outputs * blocks) * sizeof(uint16_t);
+  return (struct sign_strip){
+      (const uint16_t *)plane + (index * blocks + block) * strip_outputs,
+      signs + (index * groups + block * block_groups) * group_signs,
+  };
 }
 
 ALWAYS_INLINE const char *plane_of_slot(const struct ggml_tensor *pool, int64_t slot) {
@@ -76,7 +82,7 @@ ALWAYS_INLINE void add_sign_planes(struct ggml_tensor *result, int thread, int t
         y[count++] = (float *)((char *)result->data + (size_t)(first_row + next) * result->nb[1]) + first_output;
       }
       for (int64_t index = begin; index < end; index++) {
-        const struct sign_strip strip = sign_strip_of(plane, outputs, blocks, index, 0);
+        const struct sign_strip strip = sign_strip_of(plane, outputs, x[0]->groups, index, 0);
         for (int i = 0; i < count; i++) multiply(strip, blocks, x[i], y[i] + index * strip_outputs);
       }
     }

@@ -5,7 +5,8 @@
 //
 //   sum ≈ step · multiplier[group] · entry         entry −127…127, multiplier 1…127
 //
-//   tables of a row, from a 64-byte boundary       0  step, f32    64  blocks of 128 inputs, the last filled up with zeros
+//   tables of a row, from a 64-byte boundary       0  step, f32       4  how many groups there are, i32
+//                                                 64  blocks of four groups, the last filled up with zeros
 //   block                                          0  16 entries of each quad, i8; bit i of an entry's place is 1 where input i is added
 //                                                512  multiplier of each group, four times, u8     528  the same, 4 × i16
 #pragma once
@@ -22,7 +23,8 @@ struct sign_table_block {
 
 struct sign_tables {
   float step;
-  char unused[60];
+  int32_t groups;
+  char unused[56];
   struct sign_table_block blocks[];
 };
 
@@ -68,6 +70,7 @@ ALWAYS_INLINE void tabulate_row(const float *x, int64_t inputs, struct sign_tabl
   memset(values + inputs, 0, (size_t)(blocks * block_inputs - inputs) * sizeof(float));
   for (int64_t group = 0; group < groups; group++) sums[group] = largest_sum(values + group * group_inputs);
   const float most = largest(sums, groups);
+  tables->groups = (int32_t)((inputs + group_inputs - 1) / group_inputs);
   // As for rows in 8 bits.
   tables->step = most < 1e-30f ? 0.0f : most / (127.0f * 127.0f);
   if (tables->step == 0.0f) {

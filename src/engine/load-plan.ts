@@ -1,4 +1,4 @@
-import { type DType, dtypes, embeddingName, ownHeadName, parametersOf, type SlotClass } from "../core/index.js";
+import { type DType, embeddingName, ownHeadName, parametersOf, type SlotClass } from "../core/index.js";
 import type { TensorContents } from "../formats/index.js";
 import { contiguousStrides, fitsStrips, type Tensor } from "../ggml/index.js";
 import type { DecoderState, Part } from "../model/index.js";
@@ -17,7 +17,7 @@ export interface LoadPiece {
   readonly byteLength: number;
 }
 
-type Planes = Extract<TensorContents, { kind: "planes" }> & { readonly name: string };
+type Planes = Extract<TensorContents, { kind: "planes" }> & { readonly name: string; readonly inputs: number };
 
 const nothing: PieceContent<string> = { kind: "bytes", bytes: new Uint8Array(0) };
 
@@ -31,29 +31,31 @@ export function planLoad(
   { pools, weights }: DecoderState,
 ): readonly LoadPiece[] {
   assert(pools, "a variant is loaded into an engine without pools");
-  return parametersOf({ ...weights.config, tiedEmbeddings: !pools.layout.ownHeads }).flatMap(({ name, kind }) => {
-    // A head that is the embedding has its extra rows in both pools, and no other parts of its own.
-    const isTiedHead = name === ownHeadName && !contents.tensors.has(name);
-    const tensor = contents.tensors.get(isTiedHead ? embeddingName : name);
-    assert(tensor, `variant ${variant} was registered without ${name}`);
-    if (kind === "vector")
-      return [pieceOf(pools.vector(name), 1 + placement.index, vectorContent(tensor, weights.get(name)), 1)];
-    assert(tensor.kind !== "absolute", `matrix ${name} has absolute values`);
-    const pieces = [...placement.slots].flatMap(([classId, slot]) => {
-      const part = pools.part(name, classId);
-      if (!part) return [];
-      const { slotClass, matrices } = classes.get(classId)!;
-      const isThere = tensor.kind === "planes" && matrices.has(name);
-      return isThere
-        ? partPieces(part, slot, slotClass, { ...tensor, name })
-        : poolsOf(part).map((pool) => pieceOf(pool, slot, nothing));
-    });
-    if (!tensor.extraRows) return pieces;
-    const pool = pools.extraRows(name);
-    assert(pool, `there is no pool for the extra rows of ${name}`);
-    const form = { kind: "numbers", dtype: tensor.dtype } as const;
-    return [...pieces, pieceOf(pool, placement.index, { kind: "blob", blob: tensor.extraRows, form })];
-  });
+  return parametersOf({ ...weights.config, tiedEmbeddings: !pools.layout.ownHeads }).flatMap(
+    ({ name, kind, shape }) => {
+      // A head that is the embedding has its extra rows in both pools, and no other parts of its own.
+      const isTiedHead = name === ownHeadName && !contents.tensors.has(name);
+      const tensor = contents.tensors.get(isTiedHead ? embeddingName : name);
+      assert(tensor, `variant ${variant} was registered without ${name}`);
+      if (kind === "vector")
+        return [pieceOf(pools.vector(name), 1 + placement.index, vectorContent(tensor, weights.get(name)), 1)];
+      assert(tensor.kind !== "absolute", `matrix ${name} has absolute values`);
+      const pieces = [...placement.slots].flatMap(([classId, slot]) => {
+        const part = pools.part(name, classId);
+        if (!part) return [];
+        const { slotClass, matrices } = classes.get(classId)!;
+        const isThere = tensor.kind === "planes" && matrices.has(name);
+        return isThere
+          ? partPieces(part, slot, slotClass, { ...tensor, name, inputs: shape[1]! })
+          : poolsOf(part).map((pool) => pieceOf(pool, slot, nothing));
+      });
+      if (!tensor.extraRows) return pieces;
+      const pool = pools.extraRows(name);
+      assert(pool, `there is no pool for the extra rows of ${name}`);
+      const form = { kind: "numbers", dtype: tensor.dtype } as const;
+      return [...pieces, pieceOf(pool, placement.index, { kind: "blob", blob: tensor.extraRows, form })];
+    },
+  );
 }
 
 /** @param dimension along which the pool's places lie */
@@ -77,7 +79,7 @@ function partPieces(part: Part, slot: number, slotClass: SlotClass, tensor: Plan
     pieceOf(pool, slot, { kind: "blob", blob, form });
   if (part.kind === "plane") {
     assert(slotClass.kind === "plane", "a pool of planes is of another class");
-    return [piece(part.plane, tensor.planes[slotClass.plane - 1]!, planeForm(part.plane))];
+    return [piece(part.plane, tensor.planes[slotClass.plane - 1]!, planeForm(part.plane, tensor.inputs))];
   }
   assert(slotClass.kind === "factors", "a pool of factors is of another class");
   const { rank, dtype } = slotClass;
@@ -90,9 +92,8 @@ function partPieces(part: Part, slot: number, slotClass: SlotClass, tensor: Plan
 }
 
 /** The form of a plane in its pool. */
-function planeForm({ dtype, extents: [inputs, outputs] }: Tensor): BlobForm {
-  if (!fitsStrips(dtype, outputs)) return { kind: "itself" };
-  return { kind: "strips", blocks: inputs / dtypes[dtype].blockSize, outputs };
+function planeForm({ dtype, extents: [, outputs] }: Tensor, inputs: number): BlobForm {
+  return fitsStrips(dtype, outputs) ? { kind: "strips", inputs, outputs } : { kind: "itself" };
 }
 
 /** The form of `down` in a pool that has it transposed. */

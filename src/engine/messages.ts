@@ -30,7 +30,7 @@ export interface EngineOptions {
 /** What a started engine says of itself. */
 export interface EngineInfo {
   readonly device: string;
-  /** Which kernels of our own it computes variants with, or why none: `native kernels: avx512vnni`. */
+  /** Which kernels of our own it computes variants with, or why none: `native kernels: avx512vbmi`. */
   readonly kernels: string;
   readonly threads: number;
   readonly contextLength: number;

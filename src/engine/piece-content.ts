@@ -9,8 +9,8 @@ export type PieceContent<Blob> =
 /** How a pool has a blob. */
 export type BlobForm =
   | { readonly kind: "itself" }
-  /** A sign plane of so many outputs, each of so many blocks: in strips where kernels look for it there, else as it is. */
-  | { readonly kind: "strips"; readonly blocks: number; readonly outputs: number }
+  /** A sign plane: in strips where kernels look for it there, else as it is. */
+  | { readonly kind: "strips"; readonly inputs: number; readonly outputs: number }
   /** As f32. */
   | { readonly kind: "numbers"; readonly dtype: DType }
   /** `[rank, cols in whole blocks]` transposed, `[cols, rank in whole blocks]`. */
@@ -34,7 +34,7 @@ export function formed(bytes: Uint8Array, form: BlobForm, arrange: ArrangeSigns 
   if (form.kind === "strips") {
     if (!arrange) return bytes;
     const arranged = new Uint8Array(bytes.length);
-    arrange(arranged, bytes, form.blocks, form.outputs);
+    arrange(arranged, bytes, form.inputs, form.outputs);
     return arranged;
   }
   if (form.kind === "numbers") {

@@ -1,7 +1,7 @@
 import { type DType, dtypes, NativeError } from "../core/index.js";
 import { assert, formatBytes } from "../util/index.js";
 import type { Device } from "./device.js";
-import { type PagedLayout, pagedLayout } from "./paged-layout.js";
+import { type PagedLayout, pagedEntries, pagedLayout } from "./paged-layout.js";
 import { Pages } from "./pages.js";
 import type { Pointer } from "./signatures.js";
 import { contiguousStrides, extentsOf, type ShapeLike, Tensor } from "./tensor.js";
@@ -25,7 +25,7 @@ const usageWeights = 1;
 export interface ArenaOptions {
   /** Where the CPU's interleaved products want tensors; see `Device.repackBufferType`. */
   readonly repack?: boolean;
-  /** In large pages, which pay where all of it is read in every step. */
+  /** In large pages, which pay where all of it is read in every step; of a paged one what lies in one entry, which is written whole. */
   readonly isReadWhole?: boolean;
   /** Page by page as it is written, where the device computes in the host's memory and the system can do that. */
   readonly paged?: boolean;
@@ -98,7 +98,11 @@ export class Arena implements Disposable {
     this.isPaged = this.#paged !== undefined;
     if (this.#buffer) base.bufferSetUsage(this.#buffer, usageWeights);
     if (this.#buffer && options.isReadWhole) {
-      device.kernels?.useLargePages(base.bufferAddress(this.#buffer), this.byteLength);
+      const address = base.bufferAddress(this.#buffer);
+      const whole = [{ offset: 0, byteLength: this.byteLength }];
+      for (const { offset, byteLength } of this.#paged ? pagedEntries(specs, this.#paged.layout) : whole) {
+        device.kernels?.useLargePages(address + BigInt(offset), byteLength);
+      }
     }
     this.#adoption = device.adopt(this);
   }

@@ -4,7 +4,7 @@ import { Arena } from "./arena.js";
 import { computeOnce } from "./compute-once.js";
 import { Device } from "./device.js";
 import { GraphMemory } from "./graph-memory.js";
-import { pagedLayout, stackEntryBytes } from "./paged-layout.js";
+import { pagedEntries, pagedLayout, stackEntryBytes } from "./paged-layout.js";
 import { Pages, pageBytes } from "./pages.js";
 
 const device = Device.open({ kind: "cpu", threads: 1 });
@@ -13,22 +13,30 @@ after(() => device[Symbol.dispose]());
 const isPaged = pageBytes() > 1;
 
 test("entries of a stack lie side by side in pages of their own, other tensors behind from a page's start", () => {
-  const layout = pagedLayout(
-    [
-      { dtype: "f32", shape: [10, 3, 2], stack: "a" },
-      { dtype: "f32", shape: [7] },
-      { dtype: "f32", shape: [100, 2], stack: "a" },
-    ],
-    256,
-  );
+  const forms = [
+    { dtype: "f32", shape: [10, 3, 2], stack: "a" },
+    { dtype: "f32", shape: [7, 1] },
+    { dtype: "f32", shape: [100, 2], stack: "a" },
+    { dtype: "f32", shape: [5, 2] },
+  ] as const;
+  const layout = pagedLayout(forms, 256);
   assert.deepEqual([...layout.stacks], [["a", { offset: 0, strideBytes: 768, entries: 2 }]]);
   assert.deepEqual(layout.tensors, [
     { offset: 0, strides: [4, 40, 768, 1536] },
     { offset: 1536, strides: [4, 28, 28, 28] },
     { offset: 128, strides: [4, 768, 1536, 1536] },
+    { offset: 1792, strides: [4, 20, 40, 40] },
   ]);
-  assert.equal(layout.byteLength, 1792);
+  assert.equal(layout.byteLength, 2048);
   assert.equal(stackEntryBytes([120, 400], 256), 768);
+  const entries = [...pagedEntries(forms, layout)].map(({ offset, byteLength }) => [offset, byteLength]);
+  assert.deepEqual(entries, [
+    [0, 768],
+    [768, 768],
+    [1536, 28],
+    [1792, 20],
+    [1812, 20],
+  ]);
 });
 
 test("tensors of one stack that are divided differently are a mistake", () => {

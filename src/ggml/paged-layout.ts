@@ -73,6 +73,21 @@ export function pagedLayout(forms: readonly PlacedForm[], page: number): PagedLa
   return { tensors, stacks, byteLength: end };
 }
 
+/** What memory is had and given back whole: entries of stacks, and of tensors of none. */
+export function* pagedEntries(
+  forms: readonly PlacedForm[],
+  { tensors, stacks }: PagedLayout,
+): Iterable<{ readonly offset: number; readonly byteLength: number }> {
+  for (const { offset, strideBytes, entries } of stacks.values()) {
+    for (let i = 0; i < entries; i++) yield { offset: offset + i * strideBytes, byteLength: strideBytes };
+  }
+  for (const [index, form] of forms.entries()) {
+    if (form.stack !== undefined) continue;
+    const [{ offset }, byteLength] = [tensors[index]!, entryBytes(form)];
+    for (let i = 0; i < form.shape.at(-1)!; i++) yield { offset: offset + i * byteLength, byteLength };
+  }
+}
+
 /** Bytes of one entry of a tensor. */
 function entryBytes({ dtype, shape }: PlacedForm): number {
   return contiguousStrides(dtype, extentsOf(shape))[shape.length - 1]!;

@@ -30,12 +30,12 @@ const cases: readonly Case[] = [
 ];
 
 /** All slots' bytes as a device has them. */
-function inSlots(kernels: Kernels | undefined, rows: Uint8Array, blocks: number, outputs: number): Uint8Array {
+function inSlots(kernels: Kernels | undefined, rows: Uint8Array, inputs: number, outputs: number): Uint8Array {
   if (!kernels || !fitsStrips("q1_0", outputs)) return rows;
-  const slotBytes = blocks * 18 * outputs;
+  const slotBytes = (alignUp(inputs, 128) / 128) * 18 * outputs;
   const arranged = new Uint8Array(rows.length);
   for (let at = 0; at < rows.length; at += slotBytes) {
-    kernels.arrangeSigns(arranged.subarray(at, at + slotBytes), rows.subarray(at, at + slotBytes), blocks, outputs);
+    kernels.arrangeSigns(arranged.subarray(at, at + slotBytes), rows.subarray(at, at + slotBytes), inputs, outputs);
   }
   return arranged;
 }
@@ -57,7 +57,7 @@ function compute(kernels: Kernels | undefined, { inputs, outputs, slots }: Case,
   const before = noise(outputs * (slots.length + 2), 3);
   using device = Device.open({ kind: "cpu", threads, kernels });
   using arena = new Arena(device, [{ name: "pool", dtype: "q1_0", shape: [padded, outputs, slotCount] }]);
-  arena.get("pool").write(inSlots(kernels, bytes, padded / 128, outputs));
+  arena.get("pool").write(inSlots(kernels, bytes, inputs, outputs));
   const y = evaluate(device, (g, input) => {
     // The product wants a result of its own to write to, not an input.
     const base = g.add(
@@ -131,7 +131,7 @@ test("rows of planes are looked up alike in strips and in rows", async () => {
   for (const own of [kernels, undefined]) {
     using device = Device.open({ kind: "cpu", threads: 2, kernels: own });
     using arena = new Arena(device, [{ name: "pool", dtype: "q1_0", shape: [256, outputs, 3] }]);
-    arena.get("pool").write(inSlots(own, bytes, 2, outputs));
+    arena.get("pool").write(inSlots(own, bytes, inputs, outputs));
     const rows = evaluate(device, (g, input) =>
       // A result of its own, without gaps.
       g.add(

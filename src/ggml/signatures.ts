@@ -453,7 +453,7 @@ export function bindKernels(file: string): {
 }
 
 /** Puts the rows of a sign plane, as ggml has them, to where kernels look for them; see native/sign-planes.h. */
-export type ArrangeSigns = (to: Uint8Array, from: Uint8Array, blocks: number, outputs: number) => void;
+export type ArrangeSigns = (to: Uint8Array, from: Uint8Array, inputs: number, outputs: number) => void;
 
 /** That function of a library of kernels, for any thread of a process. */
 export const bindArrangeSigns = (file: string): ArrangeSigns =>

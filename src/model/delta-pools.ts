@@ -88,7 +88,7 @@ export class DeltaPools implements Disposable {
     this.arrange = device.kernels?.arrangeSigns;
     this.#tiedEmbeddings = config.tiedEmbeddings;
     this.#specs = poolSpecs(config, layout);
-    this.#arena = new Arena(device, this.#specs, { paged: true });
+    this.#arena = new Arena(device, this.#specs, { paged: true, isReadWhole: true });
     if (!this.#arena.isPaged) this.#arena.clear();
     this.byteLength = this.#arena.byteLength;
     this.isHost = this.#arena.isHost;
