@@ -20,14 +20,14 @@
 #include <string.h>
 #include "tensor.h"
 
-enum { block_inputs = 128, group_inputs = 32, block_groups = 4 };
+enum { block_inputs = 128, group_inputs = 32, block_groups = 4, chunk_rows = 64 };
+enum { row_group_bytes = group_inputs + 3 * 4, float_bits = 0x4b400000 };
 
 struct quantized_block {
   int8_t values[block_inputs];
   uint8_t doubled[block_inputs];
   int32_t negated[8];
-  int32_t offsets[block_groups];
-  float steps[block_groups];
+  char unused[32];
 };
 
 struct quantized_row {
@@ -45,6 +45,22 @@ ALWAYS_INLINE struct quantized_row *quantized_row(void *data, int64_t blocks, in
   return (struct quantized_row *)(first + (size_t)row * quantized_row_bytes(blocks));
 }
 
+// A chunk of rows as base matrices take them.
+struct row_chunk {
+  char *groups;
+  int64_t rows;  // filled up
+};
+
+ALWAYS_INLINE size_t group_bytes(struct row_chunk chunk) { return (size_t)chunk.rows * row_group_bytes; }
+
+// The chunk of a row, of `rows` rows in all.
+ALWAYS_INLINE struct row_chunk row_chunk(void *data, int64_t inputs, int64_t rows, int64_t row) {
+  const int64_t blocks = (inputs + block_inputs - 1) / block_inputs, first = row / chunk_rows * chunk_rows;
+  const int64_t count = rows - first < chunk_rows ? (rows - first + 7) / 8 * 8 : chunk_rows;
+  const size_t before = (size_t)first * (size_t)(blocks * block_groups) * row_group_bytes;
+  return (struct row_chunk){(char *)quantized_row(data, blocks, rows) + before, count};
+}
+
 // The largest magnitude. Magnitudes of floats are ordered as their bits are, and integers may be compared in any order.
 ALWAYS_INLINE float largest(const float *x, int64_t count) {
   int32_t bits = 0;
@@ -59,7 +75,17 @@ ALWAYS_INLINE float largest(const float *x, int64_t count) {
   return value;
 }
 
-ALWAYS_INLINE void quantize_block(const float *x, float scale, float largest_of_row, struct quantized_block *block) {
+ALWAYS_INLINE float clear_last_bits(float value) {
+  uint32_t bits;
+  memcpy(&bits, &value, sizeof bits);
+  bits &= ~3u;
+  memcpy(&value, &bits, sizeof value);
+  return value;
+}
+
+// `place`: the row's part in the first group of its chunk, values, and offset; the others follow, `rows` apart.
+ALWAYS_INLINE void quantize_block(const float *x, float scale, float largest_of_row, struct quantized_block *block,
+                                  struct row_chunk chunk, int64_t first_group, int64_t row) {
   const float part_of_largest = 127.0f / largest_of_row, one = 1.0f / scale;
   for (int group = 0; group < block_groups; group++) {
     const int first = group * group_inputs;
@@ -73,19 +99,34 @@ ALWAYS_INLINE void quantize_block(const float *x, float scale, float largest_of_
     memset(block->doubled + first, 2 * multiplier, group_inputs);
     block->negated[group] = -multiplier * sum;
     block->negated[group + block_groups] = 0;
-    block->offsets[group] = -128 * sum;
-    block->steps[group] = scale * (float)multiplier;
+    const float step = clear_last_bits(scale * (float)multiplier);
+    char *own = chunk.groups + (size_t)(first_group + group) * group_bytes(chunk);
+    memcpy(own + row * group_inputs, block->values + first, group_inputs);
+    int32_t *offsets = (int32_t *)(own + chunk.rows * group_inputs);
+    float *steps = (float *)(offsets + chunk.rows);
+    offsets[row] = float_bits - 128 * sum;
+    steps[row] = step;
+    steps[chunk.rows + row] = -12582912.0f * step;
   }
 }
 
-ALWAYS_INLINE void quantize_row(const float *x, int64_t inputs, struct quantized_row *row) {
+// Row number `index` of `rows`, to both its places in `data`.
+ALWAYS_INLINE void quantize_row(const float *x, int64_t inputs, void *data, int64_t rows, int64_t index) {
   const int64_t blocks = (inputs + block_inputs - 1) / block_inputs;
+  struct quantized_row *row = quantized_row(data, blocks, index);
+  const struct row_chunk chunk = row_chunk(data, inputs, rows, index);
+  const int64_t own_row = index % chunk_rows;
   const float most = largest(x, inputs);
   // Below that, the scale would leave the range of normal numbers: such a row is as good as zero.
   const float scale = most < 1e-30f ? 0.0f : most / (127.0f * 127.0f);
   row->scale = scale;
   if (scale == 0.0f) {
     memset(row->blocks, 0, (size_t)blocks * sizeof *row->blocks);
+    for (int64_t group = 0; group < blocks * block_groups; group++) {
+      char *own = chunk.groups + (size_t)group * group_bytes(chunk);
+      memset(own + own_row * group_inputs, 0, group_inputs);
+      for (int field = 0; field < 3; field++) memset(own + chunk.rows * (group_inputs + 4 * field) + 4 * own_row, 0, 4);
+    }
     return;
   }
   for (int64_t block = 0; block < blocks; block++) {
@@ -93,6 +134,6 @@ ALWAYS_INLINE void quantize_row(const float *x, int64_t inputs, struct quantized
     float padded[block_inputs] = {0};
     const float *own = x + block * block_inputs;
     if (left < block_inputs) own = memcpy(padded, own, (size_t)left * sizeof(float));
-    quantize_block(own, scale, most, &row->blocks[block]);
+    quantize_block(own, scale, most, &row->blocks[block], chunk, block * block_groups, own_row);
   }
 }

@@ -53,5 +53,7 @@ void kindred_use_large_pages(void *memory, size_t bytes) {
 
 // Memory for quantised rows, wherever it begins.
 size_t kindred_quantized_bytes(int64_t inputs, int64_t rows) {
-  return (size_t)rows * quantized_row_bytes((inputs + block_inputs - 1) / block_inputs) + 64;
+  const int64_t blocks = (inputs + block_inputs - 1) / block_inputs;
+  const size_t in_chunks = (size_t)((rows + 7) / 8 * 8 * blocks * block_groups) * row_group_bytes;
+  return (size_t)rows * quantized_row_bytes(blocks) + in_chunks + 64;
 }

@@ -3,10 +3,6 @@
 #include "activations.h"
 #include "exponential.h"
 
-ALWAYS_INLINE struct quantized_row *row_to_quantize(struct ggml_tensor *result, int64_t inputs, int64_t row) {
-  return quantized_row(result->data, (inputs + block_inputs - 1) / block_inputs, row);
-}
-
 ALWAYS_INLINE float *row_of(const struct ggml_tensor *x, int64_t row) {
   return (float *)((char *)x->data + (size_t)row * x->nb[1]);
 }
@@ -15,7 +11,7 @@ ALWAYS_INLINE float *row_of(const struct ggml_tensor *x, int64_t row) {
 ALWAYS_INLINE void quantize_plain(struct ggml_tensor *result, int thread, int threads) {
   const struct ggml_tensor *x = result->src[0];
   for (int64_t row = thread; row < x->ne[1]; row += threads) {
-    quantize_row(row_of(x, row), x->ne[0], row_to_quantize(result, x->ne[0], row));
+    quantize_row(row_of(x, row), x->ne[0], result->data, x->ne[1], row);
   }
 }
 
@@ -35,7 +31,7 @@ ALWAYS_INLINE void quantize_normed(struct ggml_tensor *result, int thread, int t
     for (int lane = 0; lane < 16; lane++) sum += sums[lane];
     const float factor = 1.0f / sqrtf(sum / (float)inputs + eps);
     for (i = 0; i < inputs; i++) values[i] = own[i] * factor * scale[i];
-    quantize_row(values, inputs, row_to_quantize(result, inputs, row));
+    quantize_row(values, inputs, result->data, x->ne[1], row);
   }
 }
 
@@ -47,7 +43,7 @@ ALWAYS_INLINE void quantize_gated(struct ggml_tensor *result, int thread, int th
   for (int64_t row = thread; row < gates->ne[1]; row += threads) {
     const float *gate = row_of(gates, row), *up = row_of(result->src[1], row);
     for (int64_t i = 0; i < inputs; i++) values[i] = gate[i] / (1.0f + exponential(-gate[i])) * up[i];
-    quantize_row(values, inputs, row_to_quantize(result, inputs, row));
+    quantize_row(values, inputs, result->data, gates->ne[1], row);
   }
 }
 
