@@ -6,12 +6,13 @@
 #define TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma,f16c")))
 
 typedef __m512 vec;
-enum { lanes = 16, queries_at_once = 4 };
+enum { lanes = 16, queries_at_once = 4, partner = 2 };
 
 TARGET ALWAYS_INLINE vec load(const float *from) { return _mm512_loadu_ps(from); }
 TARGET ALWAYS_INLINE void store(float *to, vec v) { _mm512_storeu_ps(to, v); }
 TARGET ALWAYS_INLINE vec splat(float x) { return _mm512_set1_ps(x); }
 TARGET ALWAYS_INLINE vec multiply_add(vec a, vec b, vec c) { return _mm512_fmadd_ps(a, b, c); }
+TARGET ALWAYS_INLINE vec larger(vec a, vec b) { return _mm512_max_ps(a, b); }
 TARGET ALWAYS_INLINE vec from_halves(const void *from) { return _mm512_cvtph_ps(_mm256_loadu_si256(from)); }
 
 TARGET ALWAYS_INLINE void sums(vec a, vec b, vec c, vec d, float *to) {

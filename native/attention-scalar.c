@@ -4,12 +4,13 @@
 #define TARGET
 
 typedef float vec;
-enum { lanes = 1, queries_at_once = 1 };
+enum { lanes = 1, queries_at_once = 1, partner = 1 };
 
 TARGET ALWAYS_INLINE vec load(const float *from) { return *from; }
 TARGET ALWAYS_INLINE void store(float *to, vec v) { *to = v; }
 TARGET ALWAYS_INLINE vec splat(float x) { return x; }
 TARGET ALWAYS_INLINE vec multiply_add(vec a, vec b, vec c) { return a * b + c; }
+TARGET ALWAYS_INLINE vec larger(vec a, vec b) { return a > b ? a : b; }
 TARGET ALWAYS_INLINE vec from_halves(const void *from) { return kindred_halves[*(const uint16_t *)from]; }
 
 TARGET ALWAYS_INLINE void sums(vec a, vec b, vec c, vec d, float *to) {

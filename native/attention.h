@@ -6,18 +6,22 @@
 //   queries_at_once                   as there are registers for: four times as many sums, 4 at most
 //   load(from), store(to, v), splat(x)
 //   multiply_add(a, b, c)             a · b + c
-//   sums(a, b, c, d, to)              the sum of each of four, side by side
+//   larger(a, b)                      of each pair of numbers the larger one
+//   sums(a, b, c, d, to)              the sum of each of four, side by side: first that of each four lanes, (0 + partner) + (the others)
+//   partner                           1 or 2; of two fours they are added, of four the first and the third first
 //   from_halves(from)                 as many half floats
 //
 // Keys and values of a chunk of cells are turned into floats once for all queries that look at them: of neighbouring rows of a
-// sequence, and of all heads that share a head of keys. Maxima and sums are kept from chunk to chunk (online softmax; Milakov and
+// sequence, and of all heads that share a head of keys. As many of these as a register has lanes lie side by side in it, and need no
+// sums across registers; what is left is taken a few at a time. Both add up in the same order, so that a row's numbers do not depend
+// on how many others are there. Maxima and sums are kept from chunk to chunk (online softmax; Milakov and
 // Gimelshein 2018).
 #pragma once
 #include <math.h>
 #include <string.h>
 #include "exponential.h"
 
-enum { chunk_cells = 32, tile_rows = 8, head_max = 256, queries_max = 32 };
+enum { chunk_cells = 32, tile_rows = 16, head_max = 256, queries_max = 64 };
 
 enum { type_f32 = 0, type_f16 = 1, type_q8_0 = 8 };
 
@@ -28,12 +32,14 @@ struct q8_0_block {
 
 // A tile's queries and what became of them so far.
 struct attention {
-  // Each head in `padded` floats, whole registers from a boundary on: a register that crosses one takes two reads.
+  // Each head in `padded` floats, whole registers from a boundary on: a register that crosses one takes two reads. Queries that are
+  // taken side by side lie as in [padded][lanes].
   _Alignas(64) float query[queries_max * head_max];
   _Alignas(64) float sum[queries_max * head_max];
   _Alignas(64) float keys[chunk_cells * head_max];
   _Alignas(64) float values[chunk_cells * head_max];
   int64_t padded;
+  int side_by_side;  // so many of the queries, the first ones
   float largest[queries_max], weight[queries_max];
   int64_t first[queries_max], end[queries_max];  // the cells that a query looks at
 };
@@ -131,10 +137,9 @@ TARGET ALWAYS_INLINE void weigh_scores(struct attention *own, int query, int64_t
     for (int i = 0; i < 8; i++) most[i] = weights[first + i] > most[i] ? weights[first + i] : most[i];
   float largest = most[0];
   for (int i = 1; i < 8; i++) largest = most[i] > largest ? most[i] : largest;
+  float shrink = own->largest[query] - largest;
+  exponentials(&shrink, 1);
   if (largest > own->largest[query]) {
-    float shrink = own->largest[query] - largest;
-    exponentials(&shrink, 1);
-    own->weight[query] *= shrink;
     for (int64_t i = 0; i < own->padded; i++) own->sum[query * own->padded + i] *= shrink;
     own->largest[query] = largest;
   }
@@ -142,7 +147,9 @@ TARGET ALWAYS_INLINE void weigh_scores(struct attention *own, int query, int64_t
   exponentials(weights, chunk_cells);
   for (int first = 0; first < chunk_cells; first += 8)
     for (int i = 0; i < 8; i++) totals[i] += weights[first + i];
-  for (int i = 0; i < 8; i++) own->weight[query] += totals[i];
+  float weight = fmaf(own->weight[query], shrink, totals[0]);
+  for (int i = 1; i < 8; i++) weight += totals[i];
+  own->weight[query] = weight;
 }
 
 // `count` queries, against one chunk, which begins at cell `chunk` of the sequence. What lies beyond the end
@@ -164,6 +171,125 @@ TARGET ALWAYS_INLINE void attend_to_chunk(struct attention *own, int query, cons
     else weigh_scores(own, query + q, first < 0 ? 0 : first, end < chunk_cells ? end : chunk_cells, weights[q]);
   }
   add_values(own, query, count, cells, weights);
+}
+
+// Scores of queries side by side against four cells: [4][lanes].
+TARGET ALWAYS_INLINE void scores_side_by_side(const float *queries, const float *keys, int64_t padded, float *scores) {
+  enum { fours = lanes / 4 };
+  vec four[4][4];
+  if (fours == 0) return;
+#pragma GCC unroll 4
+  for (int at = 0; at < fours; at++) {
+    vec part[4][4];
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++)
+      for (int c = 0; c < 4; c++) part[i][c] = splat(0.0f);
+    for (int64_t d = 4 * at; d < padded; d += lanes) {
+#pragma GCC unroll 4
+      for (int i = 0; i < 4; i++) {
+        const vec x = load(queries + (d + i) * lanes);
+#pragma GCC unroll 4
+        for (int c = 0; c < 4; c++) part[i][c] = multiply_add(x, splat(keys[c * padded + d + i]), part[i][c]);
+      }
+    }
+#pragma GCC unroll 4
+    for (int c = 0; c < 4; c++) four[at][c] = (part[0][c] + part[partner][c]) + (part[3 - partner][c] + part[3][c]);
+  }
+#pragma GCC unroll 4
+  for (int c = 0; c < 4; c++) {
+    vec all = four[0][c];
+    if (fours > 2) all += four[2][c];
+    if (fours > 2) four[1][c] += four[3][c];
+    if (fours > 1) all += four[1][c];
+    store(scores + c * lanes, all);
+  }
+}
+
+// As many queries as a register has lanes, against one chunk, as `attend_to_chunk` does it.
+TARGET static void attend_side_by_side(struct attention *own, int query, int64_t chunk) {
+  const int64_t padded = own->padded;
+  // Behind the weights, by what all that was added up before is to be multiplied.
+  float weights[(chunk_cells + 1) * lanes] __attribute__((aligned(64)));
+  float totals[8][lanes] __attribute__((aligned(64)));
+  int32_t begin[lanes], end[lanes];
+  int64_t cells = 0;
+  int is_whole = 1;
+  for (int lane = 0; lane < lanes; lane++) {
+    const int64_t first = own->first[query + lane] - chunk, last = own->end[query + lane] - chunk;
+    begin[lane] = first < 0 ? 0 : first > chunk_cells ? chunk_cells : (int32_t)first;
+    end[lane] = last < 0 ? 0 : last > chunk_cells ? chunk_cells : (int32_t)last;
+    is_whole = is_whole && begin[lane] == 0 && end[lane] == chunk_cells;
+    cells = end[lane] > cells ? end[lane] : cells;
+  }
+  if (cells == 0) return;
+  cells = (cells + 3) / 4 * 4;
+  for (int64_t cell = 0; cell < cells; cell += 4) {
+    scores_side_by_side(own->query + query * padded, own->keys + cell * padded, padded, weights + cell * lanes);
+  }
+  for (int cell = 0; cell < cells && !is_whole; cell++) {
+    float *scores = weights + cell * lanes;
+    for (int lane = 0; lane < lanes; lane++) {
+      scores[lane] = cell >= begin[lane] && cell < end[lane] ? scores[lane] : -INFINITY;
+    }
+  }
+  const vec before = load(own->largest + query);
+  vec most = before;
+  for (int64_t cell = 0; cell < cells; cell++) most = larger(most, load(weights + cell * lanes));
+  store(own->largest + query, most);
+  // A query that looks at nothing yet has −∞, from which it must not be taken.
+  most = larger(most, splat(-3e38f));
+  for (int64_t cell = 0; cell < cells; cell++) store(weights + cell * lanes, load(weights + cell * lanes) - most);
+  store(weights + cells * lanes, before - most);
+  exponentials(weights, (int)(cells + 1) * lanes);
+  memset(totals, 0, sizeof totals);
+  for (int64_t cell = 0; cell < cells; cell++) store(totals[cell % 8], load(totals[cell % 8]) + load(weights + cell * lanes));
+  const float *shrink = weights + cells * lanes;
+  for (int lane = 0; lane < lanes; lane++) {
+    float weight = fmaf(own->weight[query + lane], shrink[lane], totals[0][lane]);
+    for (int i = 1; i < 8; i++) weight += totals[i][lane];
+    own->weight[query + lane] = weight;
+  }
+  const vec factor = load(shrink);
+  for (int64_t d = 0; d < padded; d += lanes) {
+    float *to = own->sum + (query * padded + d * lanes);
+    const float *values = own->values + d;
+    vec sum[lanes];
+#pragma GCC unroll 16
+    for (int i = 0; i < lanes; i++) sum[i] = load(to + i * lanes) * factor;
+    for (int64_t cell = 0; cell < cells; cell++) {
+      const vec weight = load(weights + cell * lanes);
+#pragma GCC unroll 16
+      for (int i = 0; i < lanes; i++) sum[i] = multiply_add(weight, splat(values[cell * padded + i]), sum[i]);
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < lanes; i++) store(to + i * lanes, sum[i]);
+  }
+}
+
+// A query, times `scale`.
+TARGET ALWAYS_INLINE void put_query(struct attention *own, int query, const float *from, int64_t head_dim, float scale) {
+  const int64_t padded = own->padded;
+  float scaled[head_max];
+  for (int64_t d = 0; d < head_dim; d++) scaled[d] = from[d] * scale;
+  for (int64_t d = head_dim; d < padded; d++) scaled[d] = 0.0f;
+  if (query >= own->side_by_side) {
+    memcpy(own->query + query * padded, scaled, (size_t)padded * sizeof(float));
+    return;
+  }
+  float *to = own->query + query / lanes * lanes * padded + query % lanes;
+  for (int64_t d = 0; d < padded; d++) to[d * lanes] = scaled[d];
+}
+
+// A query's sums, over its weights.
+TARGET ALWAYS_INLINE void get_sum(const struct attention *own, int query, float *to, int64_t head_dim) {
+  const int64_t padded = own->padded;
+  const float inverse = 1.0f / own->weight[query];
+  if (query >= own->side_by_side) {
+    for (int64_t d = 0; d < head_dim; d++) to[d] = own->sum[query * padded + d] * inverse;
+    return;
+  }
+  const float *from = own->sum + query / lanes * lanes * padded + query % lanes;
+  for (int64_t d = 0; d < head_dim; d++) to[d] = from[d * lanes] * inverse;
 }
 
 // result: [head_dim · heads, rows] f32. src[0]: queries [head_dim, heads, rows] f32. src[1], src[2]: keys and values of all cells
@@ -202,12 +328,12 @@ TARGET ALWAYS_INLINE void attend_rows(struct ggml_tensor *result, int thread, in
       const int64_t kv_head = head / shared;
       int count = 0;
       int64_t last = head, low = INT64_MAX, high = 0;
-      for (; last < heads && last / shared == kv_head && done + last * pair < end && count + tile <= queries_max; last++) {
+      while (last < heads && last / shared == kv_head && done + last * pair < end && (last + 1 - head) * tile <= queries_max) last++;
+      own.side_by_side = lanes > 1 ? (int)((last - head) * tile / lanes * lanes) : 0;
+      for (int64_t of = head; of < last; of++) {
         for (int64_t i = 0; i < tile; i++, count++) {
-          const float *from = (const float *)((const char *)q->data + (size_t)(row + i) * q->nb[2] + (size_t)last * q->nb[1]);
-          for (int64_t d = 0; d < head_dim; d++) own.query[count * padded + d] = from[d] * scale;
-          for (int64_t d = head_dim; d < padded; d++) own.query[count * padded + d] = 0.0f;
-          for (int64_t d = 0; d < padded; d++) own.sum[count * padded + d] = 0.0f;
+          const float *from = (const float *)((const char *)q->data + (size_t)(row + i) * q->nb[2] + (size_t)of * q->nb[1]);
+          put_query(&own, count, from, head_dim, scale);
           own.largest[count] = -INFINITY;
           own.weight[count] = 0.0f;
           own.end[count] = position[row + i] + 1;
@@ -216,6 +342,7 @@ TARGET ALWAYS_INLINE void attend_rows(struct ggml_tensor *result, int thread, in
           high = own.end[count] > high ? own.end[count] : high;
         }
       }
+      memset(own.sum, 0, sizeof(float) * (size_t)(count * padded));
       for (int64_t chunk = low / chunk_cells * chunk_cells; chunk < high; chunk += chunk_cells) {
         const int64_t cells = high - chunk < chunk_cells ? high - chunk : chunk_cells;
         for (int64_t cell = 0; cell < cells; cell++) {
@@ -230,6 +357,7 @@ TARGET ALWAYS_INLINE void attend_rows(struct ggml_tensor *result, int thread, in
           cell_as_floats(v->type, value, head_dim, padded, own.values + cell * padded);
         }
         int query = 0;
+        for (; query < own.side_by_side; query += lanes) attend_side_by_side(&own, query, chunk);
         for (; query + queries_at_once <= count; query += queries_at_once) attend_to_chunk(&own, query, queries_at_once, chunk);
         const int left = count - query;
         if (queries_at_once > 3 && left == 3) attend_to_chunk(&own, query, 3, chunk);
@@ -238,9 +366,7 @@ TARGET ALWAYS_INLINE void attend_rows(struct ggml_tensor *result, int thread, in
       }
       for (int query = 0; query < count; query++) {
         float *of_row = (float *)((char *)result->data + (size_t)(row + query % tile) * result->nb[1]);
-        float *to = of_row + (head + query / tile) * head_dim;
-        const float inverse = 1.0f / own.weight[query];
-        for (int64_t d = 0; d < head_dim; d++) to[d] = own.sum[query * padded + d] * inverse;
+        get_sum(&own, query, of_row + (head + query / tile) * head_dim, head_dim);
       }
       head = last;
     }

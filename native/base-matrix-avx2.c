@@ -11,55 +11,64 @@ TARGET ALWAYS_INLINE __m256 eight_halves(const uint16_t *halves) {
   return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)halves));
 }
 
-// Half a strip at a time: sums of eight outputs fill a register, and there are 16 of them.
+// Half a strip and four rows at a time, or their products and sums would not all stay in registers.
 TARGET ALWAYS_INLINE void half_tile(const int rows, int adds, const uint16_t *scales, const uint8_t *weights, int64_t groups,
-                                    struct row_span x, struct row_span y) {
+                                    struct row_tile x, struct row_span y, struct request request) {
   const __m256i middle = _mm256_set1_epi8((char)0x80), ones = _mm256_set1_epi16(1);
-  __m256 sums[tile_rows_max];
+  __m256 sums[4];
   for (int row = 0; row < rows; row++) sums[row] = _mm256_setzero_ps();
   for (int64_t group = 0; group < groups; group++, scales += strip_outputs, weights += group_weights) {
-    const struct group_place place = group_place(x, group);
+    const char *values = tile_values(x, group);
+    const float *steps = tile_numbers(x, group).steps;
     const __m256 scale = eight_halves(scales);
-    __m256i products[tile_rows_max];
+    ask_ahead(request, group);
+    __m256i products[4];
     for (int row = 0; row < rows; row++) products[row] = _mm256_setzero_si256();
+#pragma GCC unroll 8
     for (int k = 0; k < group_inputs / 4; k++) {
       const __m256i four = _mm256_xor_si256(_mm256_loadu_si256((const __m256i *)(weights + 64 * k)), middle);
       const __m256i size = _mm256_abs_epi8(four);
-#pragma GCC unroll 8
+#pragma GCC unroll 4
       for (int row = 0; row < rows; row++) {
-        const __m256i own = _mm256_set1_epi32(*(const int32_t *)(place.values + row * x.bytes + 4 * k));
+        const __m256i own = _mm256_set1_epi32(*(const int32_t *)(values + row * group_inputs + 4 * k));
         const __m256i pairs = _mm256_maddubs_epi16(size, _mm256_sign_epi8(own, four));
         products[row] = _mm256_add_epi32(products[row], _mm256_madd_epi16(pairs, ones));
       }
     }
-#pragma GCC unroll 8
+#pragma GCC unroll 4
     for (int row = 0; row < rows; row++) {
-      const __m256 steps = _mm256_mul_ps(scale, _mm256_set1_ps(*(const float *)(place.step + row * x.bytes)));
-      sums[row] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(products[row]), steps, sums[row]);
+      const __m256 product = _mm256_mul_ps(_mm256_cvtepi32_ps(products[row]), _mm256_set1_ps(steps[row]));
+      sums[row] = _mm256_fmadd_ps(product, scale, sums[row]);
     }
   }
+#pragma GCC unroll 4
   for (int row = 0; row < rows; row++) {
     float *to = (float *)(y.first + row * y.bytes);
     _mm256_storeu_ps(to, adds ? _mm256_add_ps(_mm256_loadu_ps(to), sums[row]) : sums[row]);
   }
 }
 
-TARGET ALWAYS_INLINE void few_rows(const int rows, int adds, struct strip strip, int64_t groups, struct row_span x,
-                                   struct row_span y) {
-  const struct row_span right = {y.first + strip_outputs / 2 * sizeof(float), y.bytes};
-  half_tile(rows, adds, strip.scales, strip.weights, groups, x, y);
-  half_tile(rows, adds, strip.scales + strip_outputs / 2, strip.weights + 32, groups, x, right);
+TARGET static void few_rows(int rows, int adds, const uint16_t *scales, const uint8_t *weights, int64_t groups, struct row_tile x,
+                            struct row_span y, struct request request) {
+  switch (rows) {
+    case 1: half_tile(1, adds, scales, weights, groups, x, y, request); break;
+    case 2: half_tile(2, adds, scales, weights, groups, x, y, request); break;
+    case 3: half_tile(3, adds, scales, weights, groups, x, y, request); break;
+    default: half_tile(4, adds, scales, weights, groups, x, y, request);
+  }
 }
 
-// Four rows at a time, or their products and sums would not all stay in registers.
-TARGET static void tile(int rows, int adds, struct strip strip, int64_t groups, struct row_span x, struct row_span y) {
-  for (int first = 0; first < rows; first += 4) {
-    const struct row_span own_x = {x.first + first * x.bytes, x.bytes}, own_y = {y.first + first * y.bytes, y.bytes};
-    switch (rows - first) {
-      case 1: few_rows(1, adds, strip, groups, own_x, own_y); break;
-      case 2: few_rows(2, adds, strip, groups, own_x, own_y); break;
-      case 3: few_rows(3, adds, strip, groups, own_x, own_y); break;
-      default: few_rows(4, adds, strip, groups, own_x, own_y);
+TARGET static void tile(int rows, int adds, struct strip_pair pair, int64_t groups, struct row_tile x, struct row_span y,
+                        struct request request) {
+  for (int half = 0; half < (pair.y_apart > 0 ? 4 : 2); half++) {
+    const struct strip strip = pair.strips[half / 2];
+    const uint16_t *scales = strip.scales + half % 2 * strip_outputs / 2;
+    const uint8_t *weights = strip.weights + half % 2 * 32;
+    for (int first = 0; first < rows; first += 4) {
+      char *to = y.first + half / 2 * pair.y_apart + half % 2 * strip_outputs / 2 * sizeof(float);
+      const struct row_span own_y = {to + first * y.bytes, y.bytes};
+      few_rows(rows - first, adds, scales, weights, groups, rows_from(x, first), own_y, request);
+      request.lines_per_group = 0;
     }
   }
 }

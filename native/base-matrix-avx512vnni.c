@@ -7,37 +7,51 @@
 
 #define TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma,f16c")))
 
-TARGET ALWAYS_INLINE void tile(const int rows, int adds, struct strip strip, int64_t groups, struct row_span x,
-                               struct row_span y) {
-  __m512 sums[tile_rows_max];
-  for (int row = 0; row < rows; row++) sums[row] = _mm512_setzero_ps();
-  for (int64_t group = 0; group < groups; group++) {
-    const struct group_place place = group_place(x, group);
-    const __m512 scale = _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(strip.scales + group * strip_outputs)));
-    const uint8_t *weights = strip.weights + group * group_weights;
-    __m512i products[tile_rows_max];
+TARGET ALWAYS_INLINE __m512 scales_of(struct strip strip, int64_t group) {
+  return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(strip.scales + group * strip_outputs)));
+}
+
+// 16 products are under way for eight rows: one takes five cycles, and two begin in each.
+TARGET ALWAYS_INLINE void tile(const int rows, int adds, struct strip_pair pair, int64_t groups, struct row_tile x,
+                               struct row_span y, struct request request) {
+  __m512 sums[tile_rows_max][2];
 #pragma GCC unroll 8
-    for (int row = 0; row < rows; row++) products[row] = _mm512_set1_epi32(*(const int32_t *)(place.offset + row * x.bytes));
+  for (int row = 0; row < rows; row++) sums[row][0] = sums[row][1] = _mm512_setzero_ps();
+  for (int64_t group = 0; group < groups; group++) {
+    const char *values = tile_values(x, group);
+    const struct row_numbers numbers = tile_numbers(x, group);
+    const uint8_t *weights[2] = {pair.strips[0].weights + group * group_weights, pair.strips[1].weights + group * group_weights};
+    ask_ahead(request, group);
+    __m512i products[tile_rows_max][2];
+#pragma GCC unroll 8
+    for (int row = 0; row < rows; row++) products[row][0] = products[row][1] = _mm512_set1_epi32(numbers.offsets[row]);
 #pragma GCC unroll 8
     for (int k = 0; k < group_inputs / 4; k++) {
-      const __m512i four = _mm512_loadu_si512(weights + 64 * k);
-      __builtin_prefetch(weights + 64 * k + prefetch_bytes);
+      const __m512i left = _mm512_loadu_si512(weights[0] + 64 * k), right = _mm512_loadu_si512(weights[1] + 64 * k);
 #pragma GCC unroll 8
       for (int row = 0; row < rows; row++) {
-        const __m512i own = _mm512_set1_epi32(*(const int32_t *)(place.values + row * x.bytes + 4 * k));
-        products[row] = _mm512_dpbusd_epi32(products[row], four, own);
+        const __m512i own = _mm512_set1_epi32(*(const int32_t *)(values + row * group_inputs + 4 * k));
+        products[row][0] = _mm512_dpbusd_epi32(products[row][0], left, own);
+        products[row][1] = _mm512_dpbusd_epi32(products[row][1], right, own);
       }
     }
+    const __m512 left = scales_of(pair.strips[0], group), right = scales_of(pair.strips[1], group);
 #pragma GCC unroll 8
     for (int row = 0; row < rows; row++) {
-      const __m512 steps = _mm512_mul_ps(scale, _mm512_set1_ps(*(const float *)(place.step + row * x.bytes)));
-      sums[row] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(products[row]), steps, sums[row]);
+      const __m512 step = _mm512_set1_ps(numbers.steps[row]), rest = _mm512_set1_ps(numbers.rests[row]);
+      sums[row][0] = _mm512_fmadd_ps(_mm512_fmadd_ps(_mm512_castsi512_ps(products[row][0]), step, rest), left, sums[row][0]);
+      sums[row][1] = _mm512_fmadd_ps(_mm512_fmadd_ps(_mm512_castsi512_ps(products[row][1]), step, rest), right, sums[row][1]);
     }
   }
 #pragma GCC unroll 8
   for (int row = 0; row < rows; row++) {
-    float *to = (float *)(y.first + row * y.bytes);
-    _mm512_storeu_ps(to, adds ? _mm512_add_ps(_mm512_loadu_ps(to), sums[row]) : sums[row]);
+    float *left = (float *)(y.first + row * y.bytes), *right = (float *)((char *)left + pair.y_apart);
+    if (adds) {
+      sums[row][0] = _mm512_add_ps(sums[row][0], _mm512_loadu_ps(left));
+      sums[row][1] = _mm512_add_ps(sums[row][1], _mm512_loadu_ps(right));
+    }
+    _mm512_storeu_ps(left, sums[row][0]);
+    _mm512_storeu_ps(right, sums[row][1]);
   }
 }
 

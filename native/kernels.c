@@ -54,8 +54,7 @@ void kindred_use_large_pages(void *memory, size_t bytes) {
 
 // Memory for quantised rows, wherever it begins, and for the tables of as many of them.
 size_t kindred_quantized_bytes(int64_t inputs, int64_t rows, int64_t tabled) {
-  const int64_t blocks = (inputs + block_inputs - 1) / block_inputs;
-  return (size_t)rows * quantized_row_bytes(blocks) + (size_t)tabled * sign_tables_bytes(blocks) + 64;
+  return 64 + quantized_bytes(inputs, rows) + (size_t)tabled * sign_tables_bytes(inputs);
 }
 
 // Writes a plane from its rows of ggml's q1_0, `outputs` of them, each of as many blocks as `inputs` fill.

@@ -8,16 +8,14 @@
 
 // Writes one of the result's rows, and its tables if it is to have some.
 ALWAYS_INLINE void write_row(struct ggml_tensor *result, const float *x, int64_t inputs, int64_t row, int64_t first_tabled) {
-  const int64_t rows = result->src[0]->ne[1], blocks = (inputs + block_inputs - 1) / block_inputs;
-  const size_t own_bytes = (size_t)rows * quantized_row_bytes(blocks), table_bytes = sign_tables_bytes(blocks);
-  const int64_t tabled = (int64_t)(((size_t)result->ne[0] * sizeof(float) - 64 - own_bytes) / table_bytes);
-  struct quantized_row *to = quantized_row(result->data, blocks, row);
-  quantize_row(x, inputs, to);
-  if (row < first_tabled || row >= first_tabled + tabled) return;
-  struct sign_tables *tables =
-      (struct sign_tables *)((char *)quantized_row(result->data, blocks, rows) + (size_t)(row - first_tabled) * table_bytes);
-  to->tables = (char *)tables - (char *)to;
-  tabulate_row(x, inputs, tables);
+  const int64_t rows = result->src[0]->ne[1];
+  const size_t table_bytes = sign_tables_bytes(inputs);
+  const int64_t tabled = (int64_t)(((size_t)result->ne[0] * sizeof(float) - 64 - quantized_bytes(inputs, rows)) / table_bytes);
+  if (row == 0) quantized_rows(result->data)->first_tabled = first_tabled;
+  quantize_row(x, inputs, result->data, rows, row);
+  if (row >= first_tabled && row < first_tabled + tabled) {
+    tabulate_row(x, inputs, (struct sign_tables *)tables_at(result->data, inputs, rows, row - first_tabled));
+  }
 }
 
 ALWAYS_INLINE float *row_of(const struct ggml_tensor *x, int64_t row) {

@@ -15,7 +15,7 @@
 #include "sign-planes.h"
 
 // Groups that are merged at a time: as many as stay in the first cache. Whole blocks of planes.
-enum { panel_groups = 64, merged_planes_max = 4 };
+enum { panel_groups = piece_groups, merged_planes_max = 4 };
 
 struct merged_panel {
   uint8_t weights[panel_groups * group_weights] __attribute__((aligned(64)));
@@ -87,30 +87,33 @@ ALWAYS_INLINE int planes_of_run(const struct ggml_tensor *result, uint32_t class
 // many rows, and the slot of each class, i32; src[3]: the matrix; src[4 …]: the planes [inputs, outputs, slots] of those classes whose
 // bit is set in `classes`. Writes the products to the outputs from `first_output` on, or adds them. Threads take strips.
 ALWAYS_INLINE void multiply_merged(struct ggml_tensor *result, int thread, int threads, int adds, uint32_t classes,
-                                   int64_t first_output, merge_panel *merge, strip_rows *multiply) {
+                                   int64_t first_output, merge_panel *merge, pair_rows *multiply) {
   const struct ggml_tensor *quantized = result->src[1], *matrix = result->src[3];
   const int32_t *run = result->src[2]->data;
-  const int64_t first_row = run[0], rows = run[1], groups = matrix->ne[0] / group_inputs, strips = matrix->ne[1] / strip_outputs;
-  const int64_t blocks = (groups + block_groups - 1) / block_groups;
-  char *const x = (char *)quantized_row(quantized->data, blocks, first_row);
-  char *const y = (char *)result->data + (size_t)first_row * result->nb[1] + (size_t)first_output * sizeof(float);
+  const int64_t groups = matrix->ne[0] / group_inputs, strips = matrix->ne[1] / strip_outputs;
   const char *plane[merged_planes_max];
   const int planes = planes_of_run(result, classes, plane);
-  for (int64_t index = strips * thread / threads; index < strips * (thread + 1) / threads; index++) {
+  const int64_t end = strips * (thread + 1) / threads;
+  for (int64_t index = strips * thread / threads; index < end; index += 2) {
+    const int count = end - index < 2 ? 1 : 2;
     for (int64_t first = 0; first < groups; first += panel_groups) {
-      const int64_t count = groups - first < panel_groups ? groups - first : panel_groups, block = first / block_groups;
-      const struct strip whole = strip_of(matrix, index);
-      struct strip own = {whole.scales + first * strip_outputs, whole.weights + first * group_weights};
-      struct merged_panel panel;
-      if (planes > 0) {
+      const int64_t own_groups = groups - first < panel_groups ? groups - first : panel_groups;
+      struct strip_pair pair = {.y_apart = (size_t)(count - 1) * strip_outputs * sizeof(float)};
+      struct merged_panel panels[2];
+      for (int side = 0; side < count; side++) {
+        pair.strips[side] = strip_from(strip_of(matrix, index + side), first);
+        if (planes == 0) continue;
         struct sign_strip signs[merged_planes_max];
-        for (int i = 0; i < planes; i++) signs[i] = sign_strip_of(plane[i], matrix->ne[1], groups, index, block);
-        merge(planes, own, signs, count, &panel);
-        own = (struct strip){panel.scales, panel.weights};
+        for (int i = 0; i < planes; i++) {
+          signs[i] = sign_strip_of(plane[i], matrix->ne[1], groups, index + side, first / block_groups);
+        }
+        merge(planes, pair.strips[side], signs, own_groups, &panels[side]);
+        pair.strips[side] = (struct strip){panels[side].scales, panels[side].weights};
       }
-      const struct row_span own_x = {x + (size_t)block * sizeof(struct quantized_block), quantized_row_bytes(blocks)};
-      const struct row_span own_y = {y + (size_t)index * strip_outputs * sizeof(float), result->nb[1]};
-      multiply(rows, adds || first > 0, own, count, own_x, own_y);
+      if (count == 1) pair.strips[1] = pair.strips[0];
+      const size_t output = (size_t)(first_output + index * strip_outputs);
+      const struct row_span y = {(char *)result->data + output * sizeof(float), result->nb[1]};
+      multiply(run[0], run[1], adds || first > 0, pair, first, own_groups, quantized, y, pair.strips);
     }
   }
 }

@@ -78,7 +78,7 @@ ALWAYS_INLINE void add_sign_planes(struct ggml_tensor *result, int thread, int t
       int count = 0;
       for (; next < rows && count < shared_rows_max; next++) {
         if (slot_of[next] != slot_of[row]) continue;
-        x[count] = tables_of(quantized_row(quantized->data, blocks, first_row + next));
+        x[count] = tables_of(quantized, first_row + next);
         y[count++] = (float *)((char *)result->data + (size_t)(first_row + next) * result->nb[1]) + first_output;
       }
       for (int64_t index = begin; index < end; index++) {

@@ -28,12 +28,21 @@ struct sign_tables {
   struct sign_table_block blocks[];
 };
 
-ALWAYS_INLINE size_t sign_tables_bytes(int64_t blocks) {
+ALWAYS_INLINE size_t sign_tables_bytes(int64_t inputs) {
+  const int64_t blocks = (inputs + block_inputs - 1) / block_inputs;
   return sizeof(struct sign_tables) + (size_t)blocks * sizeof(struct sign_table_block);
 }
 
-ALWAYS_INLINE const struct sign_tables *tables_of(const struct quantized_row *row) {
-  return (const struct sign_tables *)((const char *)row + row->tables);
+// The tables of the `index`-th row that has some, of `rows` quantised rows in all.
+ALWAYS_INLINE char *tables_at(void *data, int64_t inputs, int64_t rows, int64_t index) {
+  return (char *)quantized_rows(data) + quantized_bytes(inputs, rows) + (size_t)index * sign_tables_bytes(inputs);
+}
+
+// A row's tables in what is quantised, which says how many rows there are.
+ALWAYS_INLINE const struct sign_tables *tables_of(const struct ggml_tensor *quantized, int64_t row) {
+  const struct ggml_tensor *x = quantized->src[0];
+  const int64_t first = quantized_rows(quantized->data)->first_tabled;
+  return (const struct sign_tables *)tables_at(quantized->data, x->ne[0], x->ne[1], row - first);
 }
 
 // The largest sum of any quad of a group.
