@@ -158,10 +158,7 @@ export class Scheduler {
       const count = Math.min(sequence.pendingTokens, budget);
       if (count === 0) break;
       const written = sequence.computedTokens + count;
-      assert(
-        written <= this.#regions.cellsOf(sequence.region!),
-        `sequence ${sequence.id} lacks memory for ${written} cells`,
-      );
+      assert(written <= this.#regions.cellsOf(sequence.region!), "a step writes to cells without memory");
       spans.push({ sequence, count, samples: count === sequence.pendingTokens });
       budget -= count;
     }
