@@ -29,7 +29,10 @@ export interface FileStamp {
   readonly size: number;
   /** When it was written last, in milliseconds since 1970. */
   readonly modifiedMs: number;
-  /** A file with the checksums of all that is read of this one, and its own; none where left out. While it is what it was, checksums tell what this one has become. */
+  /**
+   * A file with the checksums of all that is read of this one, and its own; none where left out. While it is what it was, they tell
+   * whether this one is.
+   */
   readonly checksums?: { readonly path: string; readonly sha256: string };
 }
 
@@ -81,7 +84,8 @@ export class FileSource implements ByteSource, AsyncDisposable {
   }
 
   /**
-   * Opens a file that was looked at before. One that was written since, and has checksums and its size still, may have been written with the same bytes.
+   * Opens a file that was looked at before. One that was written since, and still has its size and checksums, may have been written
+   * with the same bytes: reading tells.
    *
    * @throws {FileChanged} if it has become another
    * @throws {InvalidFile} as `open` does

@@ -125,7 +125,10 @@ export class RegionPool {
     return this.#memory.budget.hasRoom(this.#memory.bytesOf(cells) - bytesMore, spared);
   }
 
-  /** Whether a taken region could have memory for so many cells, with so many bytes more than there are now; {@link grow} finds it then. */
+  /**
+   * Whether a taken region could have memory for so many cells, with so many bytes more than there are now; {@link grow} finds it
+   * then.
+   */
   canGrow(index: number, cells: number, spared: ReadonlySet<string>, bytesMore: number): boolean {
     return this.#memory.budget.hasRoom(this.#bytesToGrow(index, cells) - bytesMore, spared);
   }

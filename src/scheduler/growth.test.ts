@@ -1,4 +1,5 @@
-// Sequences that grow in 300 cells of a byte each. An open one, "a:4+999", may come to fill a region, and is let in with 64 cells beside its prompt.
+// Sequences that grow in 300 cells of a byte each. An open one, "a:4+999", may come to fill a region, and is let in with 64 cells beside
+// its prompt.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";

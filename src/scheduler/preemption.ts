@@ -35,8 +35,9 @@ export function regionVictims(
 }
 
 /**
- * Who gives way to a running sequence that needs more memory than there is: those less entitled to it, as few as will do, the least entitled first;
- * undefined when they are too few: then nobody does. Of equals, those who have memory for all that they may come to need keep it.
+ * Who gives way to a running sequence that needs more memory than there is: those less entitled to it, as few as will do, the least
+ * entitled first; undefined when they are too few: then nobody does. Of equals, those who have memory for all that they may come to need
+ * keep it.
  *
  * @param isEnough whether there is enough when these have left
  */

@@ -288,7 +288,7 @@ export class Scheduler {
     return { spared, bytes: leaving.reduce((sum, { region }) => sum + this.#regions.bytesIfLeft(region!), 0) };
   }
 
-  /** With the variants that somebody waits for, which go last; or those alone that starving ones wait for, which do not go for who runs. */
+  /** With the variants that somebody waits for, which go last, or with those that somebody starves for, which never go for who runs. */
   #withAwaited(spared: ReadonlySet<string>, by: "anybody" | "starved" = "anybody"): Set<string> {
     const all = new Set(spared);
     for (const { variant, isStarved } of this.#line.groups) {

@@ -16,7 +16,7 @@ export interface SimulationOptions {
   readonly steps: number;
   /** What comes: anything at any time, or, of one priority and with time, from every client as much as its share of the line holds. */
   readonly traffic: "random" | "saturated";
-  /** Whether requests leave out how long their answers may get, so that each may come to need a whole region; in saturated traffic. Default: false. */
+  /** Requests leave out how long answers may get, so that each may come to need a whole region; in saturated traffic. Default: false. */
   readonly isOpen?: boolean;
   /** How many times longer each client's requests are than those of the one before; in saturated traffic. Default: 1. */
   readonly growth?: number;
