@@ -42,6 +42,42 @@ for (const growth of [1, 3]) {
   }
 }
 
+console.log(
+  "\nOpen: the same clients, 16 regions of 400 tokens, requests that end after 20 tokens and may fill a region; memory for one such and the largest variant, and so many bytes beyond",
+);
+console.log("growth  bytes beyond  let in with  Jain  weighted tokens a step  running  preempted  longest wait");
+for (const growth of [1, 3]) {
+  for (const spareBytes of [0, 300, 1000]) {
+    for (const [memory, preemptionsMax] of [
+      ["all", 0],
+      ["some", defaultRules.preemptionsMax],
+    ]) {
+      const runs = Array.from({ length: 4 }, (_, seed) =>
+        simulate(seed, {
+          steps: 2000,
+          traffic: "saturated",
+          isOpen: true,
+          growth,
+          clients: 4,
+          slots: 6,
+          limits: { ...limits, regions: 16, contextLength: 400 },
+          rules: { ...defaultRules, preemptionsMax },
+          spareBytes,
+        }),
+      );
+      const mean = (of) => runs.reduce((sum, run) => sum + of(run), 0) / runs.length;
+      const row = [
+        Math.min(...runs.map(({ service }) => jainIndex(service))).toFixed(3),
+        mean(({ service }) => service.reduce((a, b) => a + b) / 2000).toFixed(1),
+        mean(({ runningMean }) => runningMean).toFixed(1),
+        mean(({ preemptions, finished }) => preemptions / finished).toFixed(2),
+        Math.max(...runs.map(({ waitMost }) => waitMost)),
+      ];
+      console.log([growth, spareBytes, memory, ...row].join("\t"));
+    }
+  }
+}
+
 console.log("\nA plan and its commit, 32 running: waiting, clients, variants, microseconds");
 for (const [waiting, clients, variants] of [
   [0, 1, 1],

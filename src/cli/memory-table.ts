@@ -56,7 +56,7 @@ export function printMemoryPlan(plan: MemoryPlan): string {
   return [
     line,
     "",
-    `Requests of ${contextLength} tokens; shorter ones take less:`,
+    `Requests that come to ${contextLength} tokens; one that ends before takes less:`,
     printColumns([heads, ...table].map((row) => row.slice(0, columns))),
     ...left,
   ].join("\n");

@@ -37,7 +37,10 @@ export class Sequence {
   arrival = 0;
   /** How often it has given its region to another; what the cache has lost of it by then is computed again. */
   preemptions = 0;
-  /** It has waited or given way enough: its region is its own until it ends. */
+  /**
+   * It has waited or given way enough: nobody else gets its region until it ends. It may still give it up where it lacks memory
+   * itself.
+   */
   keepsRegion = false;
 
   constructor(spec: SequenceSpec) {

@@ -1,6 +1,6 @@
 import { InsufficientMemory } from "../core/index.js";
 import type { Checkpoint } from "../formats/index.js";
-import type { Device } from "../ggml/index.js";
+import { attendsByRow, type Device } from "../ggml/index.js";
 import { type DecoderState, DeltaPools, KvCache, Weights, weightBytes } from "../model/index.js";
 import { memoryShare } from "./defaults.js";
 import { largestStep } from "./largest-step.js";
@@ -63,7 +63,8 @@ export async function assemble(
   };
   // Where cells and slots have no memory from the start, what steps take is known before anything lies in them.
   const isShared = device.page > 1;
-  const stepBytes = isShared ? 0 : expectedStepBytes(config, { ...options, contextLength });
+  const limits = { ...options, contextLength, attendsByRow: attendsByRow(device, config.headDim) };
+  const stepBytes = isShared ? 0 : expectedStepBytes(config, limits);
   const first = divideMemory({ ...demands, stepBytes });
   const regions = first.division.sequences;
   const cache = new KvCache(device, config, { contextLength, regions, dtype: options.kvDType });

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { InsufficientMemory, type SlotClass, slotClassId } from "../core/index.js";
-import { Device } from "../ggml/index.js";
+import { attendsByRow, Device, loadKernels } from "../ggml/index.js";
 import { KvCache, Weights, weightBytes } from "../model/index.js";
 import { largestStep } from "./largest-step.js";
 import { divideMemory, type MemoryDemands } from "./memory-division.js";
@@ -105,23 +105,27 @@ test("where memory is not had in pages cache and pools have shares of their own,
   );
 });
 
-test("what is expected of weights and steps before a start is near what they take", async () => {
-  for (const [contextLength, sequences, stepTokens] of [
-    [64, 4, 32],
-    [512, 16, 512],
-    [256, 2, 128],
-  ] as const) {
-    const large = smallConfig({ vocabSize: 2000, hiddenSize: 128, feedForward: 384, contextLength });
-    const checkpoint = memoryCheckpoint(large);
-    using device = Device.open({ kind: "cpu", threads: 1 });
-    const weights = await Weights.load(device, checkpoint, { dtype: "f32" });
-    assert.equal(weightBytes(checkpoint, "f32"), weights.byteLength);
-    const cache = new KvCache(device, large, { contextLength, regions: sequences });
-    using stepper = new Stepper(device, { weights, cache, pools: undefined });
-    const { plan, resident } = largestStep({ weights, cache, pools: undefined }, stepTokens);
-    stepper.reserve(plan, resident);
-    const expected = expectedStepBytes(large, { contextLength, sequences, stepTokens });
-    const isNear = expected > 0.8 * stepper.byteLength && expected < 1.5 * stepper.byteLength + 2 ** 20;
-    assert.ok(isNear, `${contextLength} × ${sequences}, ${stepTokens}: ${expected} for ${stepper.byteLength}`);
-  }
-});
+for (const { kernels, summary } of [await loadKernels(), await loadKernels({ choice: "none" })]) {
+  test(`what is expected of weights and steps before a start is near what they take: ${summary}`, async () => {
+    for (const [contextLength, sequences, stepTokens] of [
+      [64, 4, 32],
+      [512, 16, 512],
+      [256, 2, 128],
+      [128, 100, 512],
+    ] as const) {
+      const large = smallConfig({ vocabSize: 2000, hiddenSize: 128, feedForward: 384, contextLength });
+      const checkpoint = memoryCheckpoint(large);
+      using device = Device.open({ kind: "cpu", threads: 1, kernels });
+      const weights = await Weights.load(device, checkpoint, { dtype: "q8_0" });
+      assert.equal(weightBytes(checkpoint, "q8_0"), weights.byteLength);
+      const cache = new KvCache(device, large, { contextLength, regions: sequences });
+      using stepper = new Stepper(device, { weights, cache, pools: undefined });
+      const { plan, resident } = largestStep({ weights, cache, pools: undefined }, stepTokens);
+      stepper.reserve(plan, resident);
+      const own = attendsByRow(device, large.headDim);
+      const expected = expectedStepBytes(large, { contextLength, sequences, stepTokens, attendsByRow: own });
+      const isNear = expected > 0.95 * stepper.byteLength && expected < 1.5 * stepper.byteLength + 2 ** 20;
+      assert.ok(isNear, `${contextLength} × ${sequences}, ${stepTokens}: ${expected} for ${stepper.byteLength}`);
+    }
+  });
+}

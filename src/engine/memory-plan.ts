@@ -1,5 +1,5 @@
 import { openCheckpoint } from "../formats/index.js";
-import { Device } from "../ggml/index.js";
+import { attendsByRow, Device, loadKernels } from "../ggml/index.js";
 import { weightBytes } from "../model/index.js";
 import { memoryShare } from "./defaults.js";
 import { divideMemory, type MemoryDivision } from "./memory-division.js";
@@ -19,13 +19,15 @@ export interface MemoryPlan {
 }
 
 /**
- * Says how an engine with these options would divide its memory, without starting it: of base and variants, only headers are read.
+ * Says how an engine with these options would divide its memory, without starting it: of base and variants, only headers are read, and kernels
+ * are compiled if they were not.
  *
  * @throws {InsufficientMemory} when it could not start
  */
 export async function planMemory(options: EngineOptions): Promise<MemoryPlan> {
   await using base = await openCheckpoint(options.base);
-  using device = Device.open({ kind: options.device, threads: 1 });
+  const { kernels } = await loadKernels({ device: options.device });
+  using device = Device.open({ kind: options.device, threads: 1, kernels });
   const { config } = base;
   const { variants, refused } = await openVariants(options.variants, base, { isChecked: true });
   checkPins(options.pinned, { variants, refused });
@@ -37,7 +39,11 @@ export async function planMemory(options: EngineOptions): Promise<MemoryPlan> {
     contextLength,
     processBytes: device.page > 1 ? processBytes(options.variants.length) : 0,
     baseBytes: weightBytes(base, options.baseDType),
-    stepBytes: expectedStepBytes(config, { ...options, contextLength }),
+    stepBytes: expectedStepBytes(config, {
+      ...options,
+      contextLength,
+      attendsByRow: attendsByRow(device, config.headDim),
+    }),
     variants,
     page: device.page,
   });

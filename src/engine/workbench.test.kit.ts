@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { defaultSampling, type SequenceSpec } from "../core/index.js";
 import type { Checkpoint } from "../formats/index.js";
 import { Device } from "../ggml/index.js";
+import type { Budget } from "../memory/index.js";
 import { type BaseDType, DeltaPools, KvCache, type KvDType, type PoolLayout, Weights } from "../model/index.js";
 import { Scheduler } from "../scheduler/index.js";
 import type { ResidentVariant } from "./batch.js";
@@ -27,6 +28,8 @@ export interface Outcome {
   readonly logits: Float32Array[];
   /** Tokens of its prompt that were not computed. */
   cachedTokens: number;
+  /** How often it gave way. */
+  preemptions: number;
 }
 
 /** A sequence that decodes greedily, or as `fields` say. */
@@ -76,22 +79,34 @@ export class Workbench implements Disposable {
     this.stepper.reserve(plan, resident);
   }
 
-  /** Runs sequences together until all have ended. */
+  /** Runs sequences together until all have ended. Cells have memory for all that may come, or as much of it as `budget` says. */
   run(
     specs: readonly SequenceSpec[],
-    options: { stepTokens?: number; resident?: (variant: string) => ResidentVariant | undefined } = {},
+    options: {
+      stepTokens?: number;
+      budget?: Budget;
+      resident?: (variant: string) => ResidentVariant | undefined;
+    } = {},
   ): Map<string, Outcome> {
     const resident = options.resident ?? (() => undefined);
+    const { cache } = this;
+    const memory = options.budget && {
+      budget: options.budget,
+      bytesOf: (cells: number) => cache.bytesOf(cells),
+      msOf: (tokens: number) => tokens,
+      discard: (region: number, fromCell: number) => cache.discard(region, fromCell),
+    };
     const scheduler = new Scheduler({
-      regions: this.cache.regions,
-      contextLength: this.cache.contextLength,
+      regions: cache.regions,
+      contextLength: cache.contextLength,
+      ...(memory && { memory }),
       stepTokens: options.stepTokens ?? 512,
       queueMax: specs.length,
     });
     const outcomes = new Map<string, Outcome>();
     for (const one of specs) {
       scheduler.add(one);
-      outcomes.set(one.id, { tokens: [], logits: [], cachedTokens: 0 });
+      outcomes.set(one.id, { tokens: [], logits: [], cachedTokens: 0, preemptions: 0 });
     }
     while (!scheduler.isIdle) {
       const plan = scheduler.plan({
@@ -105,6 +120,7 @@ export class Workbench implements Disposable {
         const outcome = outcomes.get(sequence.id)!;
         outcome.logits.push(logits[row]!.slice());
         outcome.cachedTokens = sequence.cachedTokens;
+        outcome.preemptions = sequence.preemptions;
         const token = sampleToken(logits[row]!, sequence);
         outcome.tokens.push(token.token);
         return token;

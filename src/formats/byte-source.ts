@@ -1,8 +1,8 @@
 import { read } from "node:fs";
-import { type FileHandle, open } from "node:fs/promises";
+import { type FileHandle, open, readFile } from "node:fs/promises";
 import { promisify } from "node:util";
 import { InvalidFile, KindredError } from "../core/index.js";
-import { formatBytes } from "../util/index.js";
+import { formatBytes, sha256 } from "../util/index.js";
 
 /** Bytes that can be read from any offset: what the readers of this folder need of a file. */
 export interface ByteSource {
@@ -29,6 +29,11 @@ export interface FileStamp {
   readonly size: number;
   /** When it was written last, in milliseconds since 1970. */
   readonly modifiedMs: number;
+  /**
+   * A file with the checksums of all that is read of this one, and its own; none where left out. While it is what it was, they tell
+   * whether this one is.
+   */
+  readonly checksums?: { readonly path: string; readonly sha256: string };
 }
 
 /** A file that was written since it was looked at. */
@@ -79,15 +84,16 @@ export class FileSource implements ByteSource, AsyncDisposable {
   }
 
   /**
-   * Opens a file that was looked at before.
+   * Opens a file that was looked at before. One that was written since, and still has its size and checksums, may have been written
+   * with the same bytes: reading tells.
    *
-   * @throws {FileChanged} if it was written since
+   * @throws {FileChanged} if it has become another
    * @throws {InvalidFile} as `open` does
    */
   static async reopen(was: FileStamp): Promise<FileSource> {
     const source = await FileSource.open(was.path);
     const { size, modifiedMs } = source.stamp;
-    if (size === was.size && modifiedMs === was.modifiedMs) return source;
+    if (size === was.size && (modifiedMs === was.modifiedMs || (await hasItsChecksums(was)))) return source;
     await source[Symbol.asyncDispose]();
     throw new FileChanged(was, source.stamp);
   }
@@ -116,6 +122,12 @@ export class FileSource implements ByteSource, AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#handle.close();
   }
+}
+
+async function hasItsChecksums({ checksums }: FileStamp): Promise<boolean> {
+  if (!checksums) return false;
+  const content = await readFile(checksums.path).catch(() => undefined);
+  return content !== undefined && sha256(content) === checksums.sha256;
 }
 
 function openingProblem(cause: unknown): string {

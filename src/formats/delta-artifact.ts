@@ -61,6 +61,7 @@ export class DeltaArtifact implements VariantSource {
   readonly original: OriginalFile | undefined;
   /** Elements of all parameters; bytes of all blobs as they are stored. */
   readonly totals: { readonly parameters: number; readonly bytes: number };
+  readonly file: FileStamp;
   readonly #source: FileSource;
   readonly #entries: ReadonlyMap<string, SafetensorsEntry>;
 
@@ -69,7 +70,7 @@ export class DeltaArtifact implements VariantSource {
     path: string,
     manifest: DeltaManifest,
     files: { configJson: Readonly<Record<string, unknown>>; config: ModelConfig; text: TextOverrides },
-    blobs: { source: FileSource; entries: ReadonlyMap<string, SafetensorsEntry> },
+    blobs: { file: FileStamp; source: FileSource; entries: ReadonlyMap<string, SafetensorsEntry> },
   ) {
     this.name = basename(resolve(path));
     this.path = path;
@@ -81,6 +82,7 @@ export class DeltaArtifact implements VariantSource {
     this.tensors = manifest.tensors;
     this.original = manifest.original;
     this.totals = totalsOf(manifest.tensors.values());
+    this.file = blobs.file;
     this.#source = blobs.source;
     this.#entries = blobs.entries;
   }
@@ -93,10 +95,6 @@ export class DeltaArtifact implements VariantSource {
    */
   async readBlob(blob: DeltaBlob, into: Uint8Array): Promise<void> {
     await readStored(this.#source, this.locate(blob), into);
-  }
-
-  get file(): FileStamp {
-    return this.#source.stamp;
   }
 
   locate(blob: DeltaBlob): StoredBlob {
@@ -135,7 +133,8 @@ export async function openDelta(path: string): Promise<DeltaArtifact> {
   try {
     const { entries } = await readSafetensorsHeader(source);
     checkBlobs(source.path, blobsInOrder(manifest.tensors.values()), [...entries.values()]);
-    return new DeltaArtifact(path, manifest, { configJson, config, text }, { source, entries });
+    const file = { ...source.stamp, checksums: { path: manifestPath, sha256: sha256(content) } };
+    return new DeltaArtifact(path, manifest, { configJson, config, text }, { file, source, entries });
   } catch (error) {
     await source[Symbol.asyncDispose]();
     throw error;

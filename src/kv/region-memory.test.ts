@@ -62,6 +62,13 @@ class TextPool {
     assert.ok(written <= this.budget.bytesCommitted, `${written} of ${this.budget.bytesCommitted} bytes`);
   }
 
+  /** Goes on with a text, if there is memory for it. */
+  grow(region: number, letters: string): boolean {
+    const isGrown = this.pool.grow(region, this.pool.cellsOf(region) + letters.length, nobody);
+    if (isGrown) this.taken.get(region)!.tokens.push(...[...letters].map((letter) => letter.charCodeAt(0)));
+    return isGrown;
+  }
+
   release(region: number): void {
     this.pool.release(region);
     this.taken.delete(region);
@@ -70,7 +77,7 @@ class TextPool {
 
 const story = "once upon a time there was a ";
 
-test("a newcomer has memory for all that it may come to need, and leaves that of what it computed", () => {
+test("a newcomer has memory for the cells that it asks for, and leaves that of what it computed", () => {
   const own = new TextPool(2, 40);
   const region = own.take("abcdef", 20)!;
   assert.equal(own.budget.bytesCommitted, 20);
@@ -97,6 +104,20 @@ test("who finds no memory takes that of texts that nobody runs on, the one worth
   assert.equal(own.cells[0]![0], "a", "it would not have been enough");
 });
 
+test("who runs has more memory when it needs it, also that of texts that nobody runs on, and else what it had", () => {
+  const own = new TextPool(2, 40);
+  const fox = own.take("a fox without a tail")!;
+  own.step();
+  own.release(fox);
+  const hen = own.take("one hen", 8)!;
+  own.step();
+  assert.ok(own.grow(hen, " and two hens"));
+  assert.deepEqual([own.budget.bytesCommitted, own.cells[fox]![0]], [24, "."]);
+  assert.ok(!own.grow(hen, " and three hens more"));
+  assert.deepEqual([own.budget.bytesCommitted, own.pool.cellsOf(hen)], [24, 21]);
+  own.step();
+});
+
 test("where there is no memory for a copy what is found is taken over", () => {
   const own = new TextPool(2, 64);
   const fox = own.take(`${story}fox that had lost its tail`)!;
@@ -121,7 +142,7 @@ test("what a copy is still to read is not let go for somebody else", () => {
 test("whatever comes and goes, nothing is written beyond what is committed, and nothing stays committed in the end", () => {
   const words = fc.array(fc.constantFrom("a", "b", "aaaaaaaaaaaaaaaaaaaa"), { minLength: 1, maxLength: 4 });
   const move = fc.record({
-    verb: fc.constantFrom("take", "take", "release", "step", "forget"),
+    verb: fc.constantFrom("take", "take", "release", "grow", "step", "forget"),
     words,
     more: fc.nat({ max: 20 }),
     leaver: fc.nat({ max: 5 }),
@@ -144,6 +165,11 @@ test("whatever comes and goes, nothing is written beyond what is committed, and 
             const [free, comes] = [own.budget.bytesFree, own.pool.bytesIfLeft(leaving)];
             own.release(leaving);
             assert.ok(own.budget.hasRoom(free + comes, nobody), "less came than was said");
+          }
+          if (verb === "grow" && leaving !== undefined) {
+            const cells = own.pool.cellsOf(leaving) + said.join("").length;
+            const canGrow = own.pool.canGrow(leaving, cells, nobody, 0);
+            assert.equal(own.grow(leaving, said.join("")), canGrow);
           }
           if (verb !== "take" || own.pool.free === 0) continue;
           const letters = said.join("");

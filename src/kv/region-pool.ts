@@ -26,7 +26,7 @@ export interface Newcomer {
   readonly occupant: Occupant;
   /** Only newcomers of the same scope may find what it computes. */
   readonly scope: string;
-  /** Cells that it may come to need. */
+  /** Cells that are to have memory from the start. */
   readonly cells: number;
 }
 
@@ -54,8 +54,7 @@ const ampleMemory = (): CellMemory => ({ budget: new Budget(0), bytesOf: () => 0
  * is lost by that, and gets a copy in another if more is, or if the region's sequence still runs. Otherwise an empty region is taken, the
  * lowest first, and then the one released longest ago.
  *
- * A sequence has memory for all cells that it may come to need from the start, so that it never lacks any; what it leaves keeps only that
- * of computed ones.
+ * A sequence has memory for the cells that were asked for, and for more when it grows; what it leaves keeps only that of computed ones.
  */
 export class RegionPool {
   readonly #regions: readonly Region[];
@@ -86,6 +85,11 @@ export class RegionPool {
     let free = 0;
     for (const { isTaken } of this.#regions) if (!isTaken) free += 1;
     return free;
+  }
+
+  /** Cells of a region that have memory. */
+  cellsOf(index: number): number {
+    return this.#regions[index]!.cells;
   }
 
   /** Bytes that could be had if a taken region's occupant left. */
@@ -119,6 +123,23 @@ export class RegionPool {
   /** Whether memory for so many cells could be had, with so many bytes more than there are now; {@link take} finds it then. */
   hasRoom(cells: number, spared: ReadonlySet<string>, bytesMore: number): boolean {
     return this.#memory.budget.hasRoom(this.#memory.bytesOf(cells) - bytesMore, spared);
+  }
+
+  /**
+   * Whether a taken region could have memory for so many cells, with so many bytes more than there are now; {@link grow} finds it
+   * then.
+   */
+  canGrow(index: number, cells: number, spared: ReadonlySet<string>, bytesMore: number): boolean {
+    return this.#memory.budget.hasRoom(this.#bytesToGrow(index, cells) - bytesMore, spared);
+  }
+
+  /** Commits memory for more cells of a taken region; false, and nothing has changed, when it is short. */
+  grow(index: number, cells: number, spared: ReadonlySet<string>): boolean {
+    const region = this.#regions[index]!;
+    assert(region.isTaken && cells >= region.cells, `region ${index} grows from ${region.cells} cells to ${cells}`);
+    const isFound = this.#memory.budget.makeRoom(this.#bytesToGrow(index, cells), spared);
+    if (isFound) this.#resize(index, cells);
+    return isFound;
   }
 
   /** Gives a region back; what its occupant has computed by now is remembered. */
@@ -178,6 +199,11 @@ export class RegionPool {
     this.#wanted = [];
     if (isFound) this.#resize(region, all);
     return isFound;
+  }
+
+  #bytesToGrow(index: number, cells: number): number {
+    const { bytesOf } = this.#memory;
+    return bytesOf(cells) - bytesOf(this.#regions[index]!.cells);
   }
 
   #occupy(place: Place, { occupant, scope }: Newcomer): Place {

@@ -2,6 +2,14 @@ import type { Sequence } from "../core/index.js";
 import type { Fairness } from "./fairness.js";
 import type { WaitingGroup } from "./waiting-line.js";
 
+/** Those among whom memory is short. */
+export interface MemoryClaims {
+  readonly running: readonly Sequence[];
+  readonly fairness: Fairness;
+  /** Whether one has memory for all that it may come to need. */
+  isComplete(sequence: Sequence): boolean;
+}
+
 /**
  * Who gives its region, and the memory behind it, to the first of a waiting group: those who are less urgent, or, when the group starves,
  * no more urgent and of a client, or else of a variant, that has had more. As few as will do, the least urgent first, then those that have had most,
@@ -20,6 +28,29 @@ export function regionVictims(
     .filter((one) => !one.keepsRegion && (isOutranked(one, group) || isAheadOf(one, group, fairness)))
     .reverse()
     .sort((a, b) => compareVictims(b, a, fairness));
+  return fewest(
+    movable.map((one) => [one]),
+    isEnough,
+  );
+}
+
+/**
+ * Who gives way to a running sequence that needs more memory than there is: those less entitled to it, as few as will do, the least
+ * entitled first; undefined when they are too few: then nobody does. Of equals, those who have memory for all that they may come to need
+ * keep it.
+ *
+ * @param isEnough whether there is enough when these have left
+ */
+export function memoryVictims(
+  sequence: Sequence,
+  { running, fairness, isComplete }: MemoryClaims,
+  isEnough: (leaving: readonly Sequence[]) => boolean,
+): Sequence[] | undefined {
+  const { priority } = sequence.standing;
+  const movable = running
+    .filter((one) => !one.keepsRegion && (one.standing.priority > priority || !isComplete(one)))
+    .filter((one) => compareClaims(one, sequence, fairness) > 0)
+    .sort((a, b) => compareClaims(b, a, fairness));
   return fewest(
     movable.map((one) => [one]),
     isEnough,
@@ -82,4 +113,9 @@ function isAheadOf({ standing, variant }: Sequence, group: WaitingGroup, fairnes
 /** Positive when `a` should rather give way than `b`. */
 function compareVictims({ standing: a }: Sequence, { standing: b }: Sequence, fairness: Fairness): number {
   return a.priority - b.priority || fairness.ofClient(a.client) - fairness.ofClient(b.client);
+}
+
+/** Negative when `a` is more entitled to memory than `b`: the more urgent, then whose client has had less, then who came first. */
+export function compareClaims(a: Sequence, b: Sequence, fairness: Fairness): number {
+  return compareVictims(a, b, fairness) || a.arrival - b.arrival;
 }

@@ -11,9 +11,10 @@ import {
 } from "../core/index.js";
 import { type CellMemory, RegionPool } from "../kv/index.js";
 import { assert } from "../util/index.js";
+import { CellDemand } from "./cell-demand.js";
 import { type Facts, residencyOf } from "./facts.js";
 import { type Demand, Fairness } from "./fairness.js";
-import { regionVictims, slotVictims } from "./preemption.js";
+import { compareClaims, memoryVictims, regionVictims, slotVictims } from "./preemption.js";
 import { defaultRules, type Rules } from "./rules.js";
 import { whoIsTurnedOut } from "./turning-out.js";
 import { type WaitingGroup, WaitingLine } from "./waiting-line.js";
@@ -38,7 +39,7 @@ export interface SchedulerLimits {
  * Decides what each step computes; reads no clock and waits for nothing. Running sequences come first, one token each or a
  * chunk of their prompt, as far as the step's budget goes; then waiting ones are let in, in the order of {@link WaitingLine}, except
  * that one whose variant is not resident is overtaken by others, up to a bound. Who is urgent or has waited too long gets the region
- * of another, which goes on later from its tokens.
+ * of another, which goes on later from its tokens; so does, of those who run, one that needs more memory than there is.
  */
 export class Scheduler {
   readonly #limits: SchedulerLimits;
@@ -46,6 +47,7 @@ export class Scheduler {
   readonly #regions: RegionPool;
   readonly #fairness = new Fairness();
   readonly #line: WaitingLine;
+  readonly #cells: CellDemand;
   /** Everybody, waiting or running. */
   readonly #sequences = new Map<string, Sequence>();
   /** In the order in which they were let in. */
@@ -59,6 +61,7 @@ export class Scheduler {
     this.#rules = limits.rules ?? defaultRules;
     this.#regions = new RegionPool(limits.regions, limits.memory);
     this.#line = new WaitingLine(this.#rules);
+    this.#cells = new CellDemand({ contextLength: limits.contextLength, preemptionsMax: this.#rules.preemptionsMax });
   }
 
   get runningCount(): number {
@@ -142,6 +145,7 @@ export class Scheduler {
   /** Lets in whom it can and divides the next step among those who run. */
   plan(facts: Facts): StepPlan {
     this.#regions.settle();
+    this.#grow();
     const wanted = this.#admit(facts);
     const spans: Span[] = [];
     let budget = this.#limits.stepTokens;
@@ -153,6 +157,8 @@ export class Scheduler {
     for (const sequence of order) {
       const count = Math.min(sequence.pendingTokens, budget);
       if (count === 0) break;
+      const written = sequence.computedTokens + count;
+      assert(written <= this.#regions.cellsOf(sequence.region!), "a step writes to cells without memory");
       spans.push({ sequence, count, samples: count === sequence.pendingTokens });
       budget -= count;
     }
@@ -189,6 +195,32 @@ export class Scheduler {
       finished.push({ id: sequence.id, reason: ended ? "stop" : "length" });
     }
     return finished;
+  }
+
+  /** Finds memory for what those who run compute next, for the most entitled first. */
+  #grow(): void {
+    const short = this.#running.filter(({ tokens, region }) => tokens.length > this.#regions.cellsOf(region!));
+    for (const sequence of short.sort((a, b) => compareClaims(a, b, this.#fairness))) {
+      if (sequence.region !== null) this.#growOne(sequence, sequence.region); // else it has given way to one before it
+    }
+  }
+
+  /** Finds it in what nobody uses, or in what others have who give way for it; else it gives way itself. */
+  #growOne(sequence: Sequence, region: number): void {
+    const cells = this.#cells.next(sequence);
+    const isComplete = (one: Sequence) => this.#regions.cellsOf(one.region!) >= this.#cells.most(one);
+    const among = { running: this.#running, fairness: this.#fairness, isComplete };
+    const victims = memoryVictims(sequence, among, (leaving) => {
+      const { spared, bytes } = this.#without(leaving);
+      return this.#regions.canGrow(region, cells, this.#withAwaited(spared, "starved"), bytes);
+    });
+    for (const victim of victims ?? [sequence]) this.#preempt(victim);
+    if (!victims) return;
+    const { spared } = this.#without([]);
+    const isGrown =
+      this.#regions.grow(region, cells, this.#withAwaited(spared)) ||
+      this.#regions.grow(region, cells, this.#withAwaited(spared, "starved"));
+    assert(isGrown, "memory was found");
   }
 
   /** Lets in one after the other, as long as there is a place for the next. */
@@ -236,11 +268,12 @@ export class Scheduler {
   /** Whether there is a region, with memory, for the first of a group, perhaps as others have given way for it. */
   #findPlace(group: WaitingGroup): boolean {
     const first = group.sequences[0]!;
+    const cells = this.#cells.first(first);
     const isEnough = (leaving: readonly Sequence[]) => {
       if (this.#regions.free + leaving.length === 0) return false;
       const { spared, bytes } = this.#without(leaving);
       if (first.variant !== null) spared.add(first.variant);
-      return this.#regions.hasRoom(this.#cellsOf(first), spared, bytes);
+      return this.#regions.hasRoom(cells, spared, bytes);
     };
     if (isEnough([])) return true;
     const victims = regionVictims(group, this.#running, this.#fairness, isEnough);
@@ -255,9 +288,13 @@ export class Scheduler {
     return { spared, bytes: leaving.reduce((sum, { region }) => sum + this.#regions.bytesIfLeft(region!), 0) };
   }
 
-  /** Cells that it may come to need: for all tokens that it may have but the last, which is not computed. */
-  #cellsOf({ spec: { prompt, maxTokens } }: Sequence): number {
-    return Math.min(prompt.length + maxTokens, this.#limits.contextLength) - 1;
+  /** With the variants that somebody waits for, which go last, or with those that somebody starves for, which never go for who runs. */
+  #withAwaited(spared: ReadonlySet<string>, by: "anybody" | "starved" = "anybody"): Set<string> {
+    const all = new Set(spared);
+    for (const { variant, isStarved } of this.#line.groups) {
+      if (variant !== null && (by === "anybody" || isStarved)) all.add(variant);
+    }
+    return all;
   }
 
   #start(
@@ -280,12 +317,10 @@ export class Scheduler {
     const { variant, standing } = sequence;
     // What one client has sent must not show in how soon another is answered.
     const scope = [standing.client, variant, variant === null ? null : facts.identity(variant)];
-    const newcomer = { occupant: sequence, scope: JSON.stringify(scope), cells: this.#cellsOf(sequence) };
+    const newcomer = { occupant: sequence, scope: JSON.stringify(scope), cells: this.#cells.first(sequence) };
     const { spared } = this.#without([]);
     if (variant !== null) spared.add(variant);
-    // Variants that somebody waits for go last.
-    const awaited = new Set([...spared, ...[...this.#line.groups].flatMap((group) => group.variant ?? [])]);
-    const place = this.#regions.take(newcomer, awaited) ?? this.#regions.take(newcomer, spared);
+    const place = this.#regions.take(newcomer, this.#withAwaited(spared)) ?? this.#regions.take(newcomer, spared);
     assert(place !== undefined, "a place was found");
     const { region, cachedTokens, copiedFrom } = place;
     if (copiedFrom !== null) this.#copies.push({ sequence, from: copiedFrom, to: region, cells: cachedTokens });
@@ -316,6 +351,7 @@ export class Scheduler {
     if (sequence.region === null) this.#line.remove(sequence);
     else this.#release(sequence);
     this.#sequences.delete(sequence.id);
+    this.#cells.learn(sequence);
     this.#fairness.leave(sequence);
   }
 

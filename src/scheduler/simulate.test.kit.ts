@@ -16,6 +16,8 @@ export interface SimulationOptions {
   readonly steps: number;
   /** What comes: anything at any time, or, of one priority and with time, from every client as much as its share of the line holds. */
   readonly traffic: "random" | "saturated";
+  /** Requests leave out how long answers may get, so that each may come to need a whole region; in saturated traffic. Default: false. */
+  readonly isOpen?: boolean;
   /** How many times longer each client's requests are than those of the one before; in saturated traffic. Default: 1. */
   readonly growth?: number;
   /** Random where they are left out. */
@@ -51,6 +53,10 @@ export interface SimulationReport {
   readonly bytesLeaked: number;
   /** Steps in which somebody who had all else waited for memory. */
   readonly memoryWaits: number;
+  /** Steps in which those who ran could together have come to need more memory than there is. */
+  readonly stepsBeyond: number;
+  /** Sequences that ran, on average, while requests came. */
+  readonly runningMean: number;
   /** Weighted tokens that each client had while requests came: a token read counts once however often it was computed, and not if it never was. */
   readonly service: readonly number[];
   /** Mean time of a plan and of a commit. */
@@ -100,6 +106,8 @@ class World {
   readonly #budget: Budget;
   readonly #bytesOf: (cells: number) => number;
   #memoryWaits = 0;
+  #stepsBeyond = 0;
+  #running = 0;
   readonly #service: number[];
   readonly #count = { submitted: 0, refused: 0, turnedOut: 0, aborted: 0, expired: 0, failed: 0, finished: 0 };
   /** The last few requests with their answers. */
@@ -119,7 +127,7 @@ class World {
     };
     this.#limits = {
       regions: dice.between(1, 6),
-      contextLength: dice.between(8, 80),
+      contextLength: dice.chance(0.7) ? dice.between(8, 80) : dice.between(80, 400),
       stepTokens: dice.chance(0.5) ? dice.between(1, 24) : 1000,
       queueMax: dice.between(0, 12),
       ...options.limits,
@@ -186,6 +194,7 @@ class World {
     while (this.#slots.pass().length > 0);
     this.#slots.clear();
     const bytesLeaked = this.#budget.bytesCommitted;
+    const fitting = Math.floor(this.#budget.bytesTotal / this.#bytesOf(1));
     for (let i = 0; i < regions; i++)
       this.#scheduler.add(this.#spec(`probe ${i}`, { variant: null, prompt: 1, maxTokens: 1 }));
     this.#scheduler.plan(this.#slots);
@@ -197,9 +206,11 @@ class World {
       cachedTokens: this.#engine.cachedTokens,
       copies: this.#engine.copies,
       waitMost: this.#engine.waitMost,
-      regionsLeaked: regions - this.#scheduler.runningCount,
+      regionsLeaked: Math.min(regions, fitting) - this.#scheduler.runningCount,
       bytesLeaked,
       memoryWaits: this.#memoryWaits,
+      stepsBeyond: this.#stepsBeyond,
+      runningMean: this.#running / this.#options.steps,
       service: this.#service,
       planMicroseconds: (1000 * this.#plannedMs) / this.steps,
     };
@@ -218,7 +229,8 @@ class World {
             this.#limits.contextLength >> 1,
             (this.#options.growth ?? 1) ** client * this.#dice.between(1, 3),
           );
-          this.#submit({ client, prompt, maxTokens: prompt - 1 || 1 });
+          const maxTokens = this.#options.isOpen ? this.#limits.contextLength : prompt - 1 || 1;
+          this.#submit({ client, prompt, maxTokens });
         }
       }
       return;
@@ -258,7 +270,7 @@ class World {
       prompt: this.#prompt(fields),
       generated: [],
       sampling: { ...defaultSampling, seed: 0 },
-      maxTokens: fields.maxTokens ?? this.#dice.between(1, 12),
+      maxTokens: fields.maxTokens ?? (this.#dice.chance(0.4) ? this.#limits.contextLength : this.#dice.between(1, 12)),
       endTokens: [endToken],
       topLogprobs: null,
       standing: { client: `${client}`, priority: fields.priority ?? 0, deadlineMs: fields.deadlineMs ?? null },
@@ -310,6 +322,7 @@ class World {
     const readBefore = plan.spans.map(({ sequence: { id } }) => this.#engine.alive.get(id)?.promptRead ?? 0);
     const sampled = this.#engine.compute(plan, this.steps);
     if (this.steps <= this.#options.steps) {
+      this.#running += this.#scheduler.runningCount;
       for (const [index, { sequence, samples }] of plan.spans.entries()) {
         const { spec, promptRead } = this.#engine.alive.get(sequence.id)!;
         this.#service[Number(spec.standing!.client)]! += promptRead - readBefore[index]! + (samples ? 2 : 0);
@@ -329,6 +342,12 @@ class World {
     const inCells = this.#engine.cellCounts.reduce((sum, cells) => sum + this.#bytesOf(cells), 0);
     assert.ok(inCells + this.#slots.bytes <= bytesCommitted, `${inCells} bytes of cells, ${bytesCommitted} committed`);
     assert.ok(bytesCommitted <= bytesTotal, `${bytesCommitted} bytes are committed of ${bytesTotal}`);
+    let most = 0;
+    for (const { spec, region } of this.#engine.alive.values()) {
+      const cells = Math.min(spec.prompt.length + spec.maxTokens, this.#limits.contextLength) - 1;
+      if (region !== null) most += this.#bytesOf(cells);
+    }
+    if (most > bytesTotal) this.#stepsBeyond += 1;
   }
 
   #end(id: string, how: "turnedOut" | "aborted" | "expired" | "failed" | "finished"): void {
