@@ -103,23 +103,24 @@ for (const name of ["avx512vnni", "avx2", "neon", "scalar"]) {
   });
 }
 
+/** A draw that nothing but its temperature has a part in. */
+const plain: Omit<Draw, "words" | "u"> = {
+  temperature: 1,
+  topK: 0,
+  topP: 1,
+  minP: 0,
+  repetitionPenalty: 1,
+  presencePenalty: 0,
+  frequencyPenalty: 0,
+  heard: new Int32Array(0),
+  biases: [],
+  likeliest: null,
+};
+
 test("kernels and plain arithmetic draw the same of vocabularies of real size", async (t) => {
   const { kernels, summary } = await loadKernels();
   if (!kernels) return t.skip(summary);
-  const spreads = { even: 0.001, ordinary: 9, peaked: 40 };
-  const plain: Omit<Draw, "u"> = {
-    words: 50_000,
-    temperature: 1,
-    topK: 0,
-    topP: 1,
-    minP: 0,
-    repetitionPenalty: 1,
-    presencePenalty: 0,
-    frequencyPenalty: 0,
-    heard: new Int32Array(0),
-    biases: [],
-    likeliest: null,
-  };
+  const words = 50_000;
   const ways: Partial<Draw>[] = [
     {},
     { topP: 0.9 },
@@ -128,13 +129,24 @@ test("kernels and plain arithmetic draw the same of vocabularies of real size", 
     { minP: 0.05 },
     { likeliest: 20 },
   ];
-  for (const [name, spread] of Object.entries(spreads)) {
-    const logits = noise(50_000, spread).map((value) => value * spread);
-    const rows = ways.flatMap((way) => [0, 0.37, 1 - 2 ** -32].map((u) => ({ logits, draw: { ...plain, ...way, u } })));
+  for (const spread of [0.001, 9, 40]) {
+    const logits = noise(words, spread).map((value) => value * spread);
+    const rows = ways.flatMap((way) =>
+      [0, 0.37, 1 - 2 ** -32].map((u) => ({ logits, draw: { ...plain, ...way, words, u } })),
+    );
     assert.deepEqual(
       drawnBy(kernels, 1, rows),
       rows.map((row) => drawRow(row.logits, row.draw)),
-      name,
     );
   }
+});
+
+test("not one of half a million weights is rounded otherwise by kernels", async (t) => {
+  const { kernels, summary } = await loadKernels();
+  if (!kernels) return t.skip(summary);
+  const words = 2 ** 19;
+  // Here multiplying and adding at once would show.
+  const logits = noise(words, 11).map((value) => value * 0.7);
+  const row = { logits, draw: { ...plain, words, u: 0.5, likeliest: 1 } };
+  assert.deepEqual(drawnBy(kernels, 1, [row]), [drawRow(row.logits, row.draw)]);
 });
