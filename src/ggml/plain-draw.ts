@@ -243,8 +243,15 @@ function passedAt(weights: Float64Array, target: number): number {
 function largestAt(values: Float32Array): number {
   let best = 0;
   let max = Number.NEGATIVE_INFINITY;
-  for (let i = 0; i < values.length; i++) {
-    if (values[i]! > max) {
+  const count = values.length;
+  for (let i = 0; i < count; i++) {
+    // A vocabulary is long and nearly all of it below the maximum so far: four at a time go by in half the time.
+    while (
+      i + 4 <= count &&
+      !(values[i]! > max || values[i + 1]! > max || values[i + 2]! > max || values[i + 3]! > max)
+    )
+      i += 4;
+    if (i < count && values[i]! > max) {
       max = values[i]!;
       best = i;
     }
