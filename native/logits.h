@@ -42,10 +42,10 @@ struct report {
 
 // Memory for one row; `words` is the most that one has.
 struct draw_room {
-  double *weights;   // [words], of `keys`, or sums of chunks
-  uint64_t *keys;    // [words]
-  float *own;        // [words]: the row where it is not used as it lies
-  float *maxima;     // [lanes, chunks]
+  double *weights;  // [words], of `keys`, or sums of chunks
+  uint64_t *keys;   // [words]
+  float *own;       // [words]: the row where it is not used as it lies
+  float *maxima;    // [lanes, chunks]
 };
 
 ALWAYS_INLINE size_t draw_chunks(int64_t words) { return (size_t)(words + chunk_words - 1) / chunk_words; }
@@ -292,6 +292,13 @@ ALWAYS_INLINE int64_t draw_filtered(const float *values, const struct draw *own,
   }
 }
 
+ALWAYS_INLINE int64_t draw_word(const float *values, const struct draw *own, float largest, const struct draw_room *room) {
+  // Of no number, or an infinite one, nothing can be weighed.
+  if (own->temperature == 0.0 || !isfinite(largest)) return find(values, own->words, largest);
+  if (own->top_k > 0 || own->top_p < 1.0 || own->min_p > 0.0) return draw_filtered(values, own, largest, room);
+  return draw_from_all(values, own, largest, room->weights);
+}
+
 ALWAYS_INLINE void report_row(const float *values, const struct draw *own, int64_t best, const struct draw_room *room,
                               struct report *report) {
   int64_t count = 0;
@@ -350,17 +357,13 @@ ALWAYS_INLINE void draw_rows(struct ggml_tensor *result, int thread, int threads
       adjust(room.own, own, adjustments + own->first);
       largest = find_maxima(values, own->words, room.maxima);
     }
-    // Of no number, or an infinite one, nothing can be weighed.
-    const int is_filtered = own->top_k > 0 || own->top_p < 1.0 || own->min_p > 0.0;
-    tokens[row] = (int32_t)(own->temperature == 0.0 || largest - largest != 0.0f ? find(values, own->words, largest)
-                            : is_filtered                                         ? draw_filtered(values, own, largest, &room)
-                                                                                  : draw_from_all(values, own, largest, room.weights));
+    tokens[row] = (int32_t)draw_word(values, own, largest, &room);
   }
 }
 
 // Defines the operation of a kernel: `kindred_draw_NAME`.
-#define LOGITS_KERNEL(NAME, TARGET)                                                                        \
+#define LOGITS_KERNEL(NAME, TARGET)                                                                  \
   TARGET void kindred_draw_##NAME(struct ggml_tensor *result, int thread, int threads, void *none) { \
-    (void)none;                                                                                            \
-    draw_rows(result, thread, threads);                                                                    \
+    (void)none;                                                                                      \
+    draw_rows(result, thread, threads);                                                              \
   }
