@@ -1,6 +1,8 @@
 // Drawing tokens, each from a row of logits. src/ggml/plain-draw.ts is the same in JavaScript, and draws the same tokens: words are
 // ordered by their logits and no rounding has a part in that; weights are whole numbers, so that sums are exact in any order;
 // and the arithmetic that makes them is rounded one operation after the other, which compiler.ts asks for.
+//
+// The loops are left to the compiler, which finds their vectors by itself: a file for each set of instructions names it, as TARGET.
 #pragma once
 #include <float.h>
 #include <math.h>
@@ -63,7 +65,7 @@ ALWAYS_INLINE struct draw_room draw_room_at(char *at, int64_t words) {
 }
 
 // Fills `maxima` and returns the largest of them; NaN is never largest. -INFINITY when there is no number.
-ALWAYS_INLINE float find_maxima(const float *values, int64_t words, float *maxima) {
+TARGET static float find_maxima(const float *values, int64_t words, float *maxima) {
   float most[lanes], largest = -INFINITY;
   for (int64_t first = 0; first < words; first += chunk_words, maxima += lanes) {
     const int64_t end = first + chunk_words < words ? first + chunk_words : words;
@@ -79,7 +81,7 @@ ALWAYS_INLINE float find_maxima(const float *values, int64_t words, float *maxim
 }
 
 // The first word that has the largest logit; 0 when there is no number.
-ALWAYS_INLINE int64_t find(const float *values, int64_t words, float largest) {
+TARGET static int64_t find(const float *values, int64_t words, float largest) {
   if (largest == -INFINITY) return 0;
   for (int64_t i = 0; i < words; i++)
     if (values[i] == largest) return i;
@@ -113,7 +115,7 @@ ALWAYS_INLINE double weight_of(double x) {
 }
 
 // Sums of the weights of each chunk; returns that of all.
-ALWAYS_INLINE double sum_chunks(const float *values, int64_t words, double largest, double rate, double *sums) {
+TARGET static double sum_chunks(const float *values, int64_t words, double largest, double rate, double *sums) {
   double all = 0.0;
   for (int64_t first = 0; first < words; first += chunk_words, sums++) {
     const int64_t end = first + chunk_words < words ? first + chunk_words : words;
@@ -147,7 +149,7 @@ ALWAYS_INLINE float logit_of(uint64_t key) {
 }
 
 // The keys of all words with at least this logit, in the order of words; NaN is none. Returns how many.
-ALWAYS_INLINE int64_t gather(const float *values, int64_t words, const float *maxima, float least, uint64_t *keys) {
+TARGET static int64_t gather(const float *values, int64_t words, const float *maxima, float least, uint64_t *keys) {
   int64_t count = 0;
   for (int64_t first = 0; first < words; first += chunk_words, maxima += lanes) {
     const int64_t end = first + chunk_words < words ? first + chunk_words : words;
@@ -172,7 +174,7 @@ ALWAYS_INLINE int64_t gather(const float *values, int64_t words, const float *ma
   return count;
 }
 
-ALWAYS_INLINE void find_range(const uint64_t *keys, int64_t count, uint64_t *lowest, uint64_t *highest) {
+TARGET static void find_range(const uint64_t *keys, int64_t count, uint64_t *lowest, uint64_t *highest) {
   *lowest = UINT64_MAX, *highest = 0;
   for (int64_t i = 0; i < count; i++) {
     *lowest = keys[i] < *lowest ? keys[i] : *lowest;
@@ -182,7 +184,7 @@ ALWAYS_INLINE void find_range(const uint64_t *keys, int64_t count, uint64_t *low
 
 // Of the fewest words that come first by their keys and whose weights reach `target`, the last one's key; of all words, the last one's
 // if they do not reach it. Those that are not decided yet go into buckets by their keys, and all but one bucket are decided.
-ALWAYS_INLINE uint64_t last_to_reach(double target, uint64_t *keys, double *weights, int64_t count) {
+TARGET static uint64_t last_to_reach(double target, uint64_t *keys, double *weights, int64_t count) {
   uint64_t lowest, highest;
   find_range(keys, count, &lowest, &highest);
   while (lowest < highest) {
@@ -207,7 +209,7 @@ ALWAYS_INLINE uint64_t last_to_reach(double target, uint64_t *keys, double *weig
 }
 
 // The key of the last of the `wanted` likeliest words; of all, if there are not so many.
-ALWAYS_INLINE uint64_t last_of_likeliest(const float *values, int64_t words, const struct draw_room *room, int64_t wanted) {
+TARGET static uint64_t last_of_likeliest(const float *values, int64_t words, const struct draw_room *room, int64_t wanted) {
   // As many words are at least as large as the `wanted`th of the maxima, each of which is a word's.
   const int64_t maxima = (int64_t)draw_chunks(words) * lanes;
   float least = -INFINITY;
@@ -222,7 +224,7 @@ ALWAYS_INLINE uint64_t last_of_likeliest(const float *values, int64_t words, con
 }
 
 // Gathers the words up to a key, in their order; returns how many.
-ALWAYS_INLINE int64_t gather_until(const float *values, int64_t words, const struct draw_room *room, uint64_t last) {
+TARGET static int64_t gather_until(const float *values, int64_t words, const struct draw_room *room, uint64_t last) {
   const int64_t count = gather(values, words, room->maxima, logit_of(last), room->keys);
   int64_t kept = 0;
   for (int64_t i = 0; i < count; i++) {
@@ -233,7 +235,7 @@ ALWAYS_INLINE int64_t gather_until(const float *values, int64_t words, const str
   return kept;
 }
 
-ALWAYS_INLINE double weigh_keys(const uint64_t *keys, int64_t count, double largest, double rate, double *weights) {
+TARGET static double weigh_keys(const uint64_t *keys, int64_t count, double largest, double rate, double *weights) {
   double sum = 0.0;
   for (int64_t i = 0; i < count; i++) weights[i] = weight_of((logit_of(keys[i]) - largest) * rate);
   for (int64_t i = 0; i < count; i++) sum += weights[i];
@@ -244,7 +246,7 @@ ALWAYS_INLINE double weigh_keys(const uint64_t *keys, int64_t count, double larg
 ALWAYS_INLINE double rate_of(double temperature) { return 1.0 / temperature < DBL_MAX ? 1.0 / temperature : DBL_MAX; }
 
 // A word of all.
-ALWAYS_INLINE int64_t draw_from_all(const float *values, const struct draw *own, double largest, double *sums) {
+TARGET static int64_t draw_from_all(const float *values, const struct draw *own, double largest, double *sums) {
   const double rate = rate_of(own->temperature);
   double target = own->part * sum_chunks(values, own->words, largest, rate, sums);
   int64_t i = 0;
@@ -257,7 +259,7 @@ ALWAYS_INLINE int64_t draw_from_all(const float *values, const struct draw *own,
 }
 
 // A word of those that the filters leave.
-ALWAYS_INLINE int64_t draw_filtered(const float *values, const struct draw *own, double largest, const struct draw_room *room) {
+TARGET static int64_t draw_filtered(const float *values, const struct draw *own, double largest, const struct draw_room *room) {
   const double rate = rate_of(own->temperature), least = own->min_p * HEAVIEST;
   const int has_top_k = own->top_k > 0 && own->top_k < own->words, has_top_p = own->top_p < 1.0;
   int64_t count;
@@ -292,14 +294,14 @@ ALWAYS_INLINE int64_t draw_filtered(const float *values, const struct draw *own,
   }
 }
 
-ALWAYS_INLINE int64_t draw_word(const float *values, const struct draw *own, float largest, const struct draw_room *room) {
+TARGET static int64_t draw_word(const float *values, const struct draw *own, float largest, const struct draw_room *room) {
   // Of no number, or an infinite one, nothing can be weighed.
   if (own->temperature == 0.0 || !isfinite(largest)) return find(values, own->words, largest);
   if (own->top_k > 0 || own->top_p < 1.0 || own->min_p > 0.0) return draw_filtered(values, own, largest, room);
   return draw_from_all(values, own, largest, room->weights);
 }
 
-ALWAYS_INLINE void report_row(const float *values, const struct draw *own, int64_t best, const struct draw_room *room,
+TARGET static void report_row(const float *values, const struct draw *own, int64_t best, const struct draw_room *room,
                               struct report *report) {
   int64_t count = 0;
   if (own->likeliest > 0)
@@ -316,7 +318,7 @@ ALWAYS_INLINE void report_row(const float *values, const struct draw *own, int64
   report->sum = sum_chunks(values, own->words, values[best], 1.0, room->weights);
 }
 
-ALWAYS_INLINE void adjust(float *values, const struct draw *own, const struct adjustment *next) {
+TARGET static void adjust(float *values, const struct draw *own, const struct adjustment *next) {
   for (int32_t i = 0; i < own->heard; i++, next++) {
     const float logit = values[next->word];
     double changed = logit > 0.0f ? logit / own->repetition : logit * own->repetition;
@@ -333,7 +335,7 @@ ALWAYS_INLINE void adjust(float *values, const struct draw *own, const struct ad
 // result: tokens [rows] i32; from the next multiple of 64 bytes on reports [rows]; and again a `draw_room` for each thread.
 // src[0]: logits [vocabulary, rows] f32; src[1]: a `struct draw` for each row; src[2]: a list of `struct adjustment`; src[3],
 // if it is there: logits of words beyond the vocabulary, of each of the first rows as many, f32. Threads take rows in turn.
-ALWAYS_INLINE void draw_rows(struct ggml_tensor *result, int thread, int threads) {
+TARGET static void draw_rows(struct ggml_tensor *result, int thread, int threads) {
   const struct ggml_tensor *logits = result->src[0], *beyond = result->src[3];
   const struct draw *draws = result->src[1]->data;
   const struct adjustment *adjustments = result->src[2]->data;
@@ -362,7 +364,7 @@ ALWAYS_INLINE void draw_rows(struct ggml_tensor *result, int thread, int threads
 }
 
 // Defines the operation of a kernel: `kindred_draw_NAME`.
-#define LOGITS_KERNEL(NAME, TARGET)                                                                  \
+#define LOGITS_KERNEL(NAME)                                                                          \
   TARGET void kindred_draw_##NAME(struct ggml_tensor *result, int thread, int threads, void *none) { \
     (void)none;                                                                                      \
     draw_rows(result, thread, threads);                                                              \

@@ -15,7 +15,7 @@ const versionTimeoutMs = 5_000;
 const flags = ["-std=c11", "-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-fPIC"];
 
 /** Sources whose sums and products are rounded one by one, as JavaScript rounds them, whatever the processor can do at once. */
-const plainlyRounded: readonly string[] = ["logits.c"];
+const isPlainlyRounded = (source: string): boolean => source.startsWith("logits-");
 const plainFlags = [...flags, "-ffp-contract=off"];
 
 /** Where sources are compiled, and by what. */
@@ -63,7 +63,7 @@ export async function compile({
       const object = (name: string) => path.join(work, `${name}.o`);
       const call = (...args: string[]) => run(compiler.command, args, { timeout: compileTimeoutMs });
       await inLanes(units, availableParallelism(), async (name) => {
-        const own = plainlyRounded.includes(name) ? plainFlags : flags;
+        const own = isPlainlyRounded(name) ? plainFlags : flags;
         await call(...own, "-c", "-o", object(name), path.join(sources, name));
       });
       const linked = path.join(work, "kernels.so");
