@@ -14,7 +14,7 @@ import { placeNativeSources } from "./native-sources.js";
 import { bindingFraction } from "./product-rates.js";
 import type { Outcome } from "./race.js";
 import { SharedThreads } from "./shared-threads.js";
-import { measureStepCost } from "./step-cost.js";
+import { drawnWays, measureStepCost } from "./step-cost.js";
 import { compareVariants } from "./variants.js";
 
 // npm run bench -- --model PATH.gguf --base FOLDER --tuned FOLDER: see README.md beside this file.
@@ -83,13 +83,13 @@ if (flags.model) {
 
 if (flags.base && flags.tuned) {
   const { base, tuned } = flags;
-  for (const temperature of [0, 1]) {
-    const cost = await measureStepCost({ base, threads: threads.count, temperature });
+  for (const [name, sampling] of Object.entries(drawnWays)) {
+    const cost = await measureStepCost({ base, threads: threads.count, sampling });
     const part = cost.outsideMs / cost.tookMs;
     console.log(
-      `a step of ${cost.sequences} sequences at temperature ${temperature}: ${cost.tookMs.toFixed(1)} ms, ${cost.outsideMs.toFixed(2)} of them beside computing, ${(100 * part).toFixed(1)} % (goal at most ${100 * outsideGoal})`,
+      `a step of ${cost.sequences} sequences, tokens drawn with ${name}: ${cost.tookMs.toFixed(1)} ms, ${cost.outsideMs.toFixed(2)} of them beside computing, ${(100 * part).toFixed(1)} % (goal at most ${100 * outsideGoal})`,
     );
-    results.push({ kind: "step", temperature, ...cost });
+    results.push({ kind: "step", drawn: name, ...cost });
   }
   console.log();
   let limits: Limits | undefined;

@@ -1,5 +1,6 @@
 import { setTimeout as wait } from "node:timers/promises";
 import { serialize } from "node:v8";
+import type { SamplingParams } from "../src/core/index.js";
 import { defaultEngineOptions, Engine, type StepTimes } from "../src/engine/index.js";
 import { openCheckpoint } from "../src/formats/index.js";
 import { greedySpec, promptTokens } from "./contender.js";
@@ -10,6 +11,13 @@ const contextLength = 512;
 const promptLength = 64;
 /** Steps that are counted, at least. */
 const stepsWanted = 60;
+
+/** Ways of drawing tokens that people ask for, as a request has them. */
+export const drawnWays: Readonly<Record<string, Partial<SamplingParams>>> = {
+  "temperature 0": { temperature: 0 },
+  "temperature 1": { temperature: 1 },
+  "top_p 0.9": { temperature: 1, topP: 0.9 },
+};
 
 /** What a step takes beside the device's computing: planning, arrays, drawing tokens, books, and messages as they are written for another process. */
 export interface StepCost {
@@ -23,10 +31,10 @@ export interface StepCost {
 export async function measureStepCost(options: {
   readonly base: string;
   readonly threads: number;
-  /** As a request has it: 0 takes the likeliest token, 1 draws from all. */
-  readonly temperature: number;
+  /** How tokens are drawn, as far as it is not the default. */
+  readonly sampling: Partial<SamplingParams>;
 }): Promise<StepCost> {
-  const { base, threads, temperature } = options;
+  const { base, threads, sampling } = options;
   const vocabSize = await vocabularyOf(base);
   using engine = await Engine.open(
     { ...defaultEngineOptions, base, variants: [], baseDType: "q8_0", threads, sequences, contextLength },
@@ -36,7 +44,7 @@ export async function measureStepCost(options: {
     const spec = greedySpec(String(index), promptTokens(promptLength, vocabSize, index));
     engine.submit({
       ...spec,
-      sampling: { ...spec.sampling, temperature, seed: index },
+      sampling: { ...spec.sampling, ...sampling, seed: index },
       maxTokens: contextLength - promptLength,
     });
   }

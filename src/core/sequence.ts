@@ -17,7 +17,7 @@ export interface SequenceSpec {
   readonly endTokens: readonly number[];
   /** None of them is drawn before it has generated so many. 0 where it is left out. */
   readonly minTokens?: number;
-  /** Report log probabilities with this many alternatives; null for none. */
+  /** Report log probabilities with this many alternatives, at most 64; null for none. */
   readonly topLogprobs: number | null;
   /** {@link ordinary} where it is left out. */
   readonly standing?: Standing;

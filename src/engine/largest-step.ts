@@ -4,7 +4,8 @@ import type { ResidentVariant } from "./batch.js";
 
 /**
  * A step that takes as much memory as any may: every region has a sequence, the first one computes a prompt that fills what is
- * left of the step, all look over whole regions, and all are of a variant that has parts of every class and words of its own.
+ * left of the step, all look over whole regions, in which no word comes twice and for all there is a penalty, and all are of a variant
+ * that has parts of every class and words of its own.
  */
 export function largestStep(
   { cache, pools, weights }: DecoderState,
@@ -17,9 +18,9 @@ export function largestStep(
     const sequence = new Sequence({
       id: `${region}`,
       variant: pools ? "any" : null,
-      prompt: new Array<number>(contextLength).fill(0),
+      prompt: Array.from({ length: contextLength }, (_, at) => at % weights.config.vocabSize),
       generated: [],
-      sampling: { ...defaultSampling, seed: 0 },
+      sampling: { ...defaultSampling, repetitionPenalty: 2, seed: 0 },
       maxTokens: 1,
       endTokens: [],
       topLogprobs: null,

@@ -2,7 +2,6 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { defaultSampling, type SamplingParams, Sequence } from "../core/index.js";
-import { loadKernels } from "../ggml/index.js";
 import { uniformAt } from "../util/index.js";
 import { sampleToken } from "./sampler.js";
 
@@ -260,25 +259,6 @@ test("logits that are not numbers end in a token all the same, and never in one 
       assert.ok(draw([-infinity, -infinity]) < 2);
       assert.ok(draw([infinity, 1, 2]) < 3);
       assert.equal(draw([-infinity, 1, -infinity]), 1);
-    }
-  }
-});
-
-test("kernels and plain arithmetic draw the same tokens", async (t) => {
-  const { kernels, summary } = await loadKernels();
-  if (!kernels) return t.skip(summary);
-  const ways: readonly Partial<SamplingParams>[] = [
-    { temperature: 0 },
-    {},
-    { temperature: 0.5 },
-    { topP: 0.8 },
-    { minP: 0.05 },
-  ];
-  for (const sampling of ways) {
-    for (let seed = 0; seed < 200; seed++) {
-      const logits = noise(3000, seed, 12);
-      const own = sequence({ sampling: { ...sampling, seed } });
-      assert.deepEqual(sampleToken(logits.slice(), own, kernels), sampleToken(logits.slice(), own));
     }
   }
 });

@@ -1,7 +1,11 @@
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
+import { defaultSampling, type SamplingParams } from "../core/index.js";
+import { Device, loadKernels } from "../ggml/index.js";
 import { Scheduler } from "../scheduler/index.js";
 import { memoryCheckpoint, smallConfig } from "./random-model.test.kit.js";
+import { sampleToken } from "./sampler.js";
+import { openFamily } from "./variant-family.test.kit.js";
 import { spec, Workbench } from "./workbench.test.kit.js";
 
 const config = smallConfig();
@@ -74,4 +78,49 @@ test("log probabilities come with the step when asked for", () => {
   assert.equal(drawn!.top.length, 3);
   assert.equal(drawn!.top[0]!.token, drawn!.token);
   assert.equal(drawn!.top[0]!.logprob, drawn!.logprob);
+});
+
+const ways: readonly Partial<SamplingParams>[] = [
+  { temperature: 0 },
+  { temperature: 1.5 },
+  { topP: 0.9 },
+  { topK: 7, minP: 0.01 },
+  { repetitionPenalty: 1.4, temperature: 3 },
+  { presencePenalty: 2, frequencyPenalty: 1, logitBias: [[4, 5]] },
+];
+
+test("tokens drawn in the graph are those that are drawn from its logits, also of variants with words of their own", async (t) => {
+  const { kernels, summary } = await loadKernels();
+  if (!kernels) return t.skip(summary);
+  const device = Device.open({ kind: "cpu", threads: 2, kernels });
+  const more = { seed: 3, dtype: "q1_0", planes: 1, extraRows: 40 } as const;
+  const { bench: own, resident } = await openFamily(config, { more }, { device });
+  using _bench = own;
+  const made = new Scheduler({ regions: 8, contextLength: own.cache.contextLength, stepTokens: 64, queueMax: 99 });
+  for (const [index, way] of [...ways, ...ways].entries()) {
+    const sampling = { ...defaultSampling, ...way, seed: index };
+    const variant = index % 3 === 0 ? null : "more";
+    const topLogprobs = index < ways.length ? null : index;
+    made.add(
+      spec(`${index}`, [index + 1, 7, 9], {
+        variant,
+        sampling,
+        topLogprobs,
+        maxTokens: 20,
+        endTokens: [5],
+        minTokens: 9,
+      }),
+    );
+  }
+  let beyond = 0;
+  while (!made.isIdle) {
+    const next = made.plan({ residency: () => "resident", identity: (variant) => variant, hasRoom: () => true });
+    const { batch, logits } = own.stepper.logits(next, resident);
+    const expected = batch.outputs.map(({ sequence }, row) => sampleToken(logits[row]!, sequence));
+    const drawn = own.stepper.step(next, resident);
+    assert.deepEqual(drawn, expected);
+    beyond += drawn.filter(({ token }) => token >= config.vocabSize).length;
+    made.commit(next, drawn);
+  }
+  assert.ok(beyond > 20, "words beyond the base's vocabulary are drawn");
 });

@@ -6,7 +6,9 @@ import {
   drawRows,
   Graph,
   GraphMemory,
+  type PackedDraws,
   packDraws,
+  readDraws,
   type Tensor,
 } from "../ggml/index.js";
 import {
@@ -28,7 +30,7 @@ import {
   scatterOf,
   shapeKey,
 } from "./batch.js";
-import { plainDraw, sampleToken } from "./sampler.js";
+import { drawOf, sampledToken, sampleToken } from "./sampler.js";
 
 /** Makes the next input tensor of a step, or finds it and writes its values. */
 type Bind = (name: string, dtype: DType, shape: readonly number[], values: ArrayBufferView) => Tensor;
@@ -82,7 +84,8 @@ export class Stepper implements Disposable {
    * @throws {NativeError} when memory is short
    */
   reserve(plan: StepPlan, resident: Resident): void {
-    this.#graphOf(this.#layout(plan, resident)).graph.allocate(this.#memory);
+    const batch = this.#layout(plan, resident);
+    this.#graphOf(batch, packDraws(this.#drawsOf(batch, resident))).graph.allocate(this.#memory);
   }
 
   /** Bytes of what steps need while they are computed, as far as they have grown. */
@@ -99,14 +102,13 @@ export class Stepper implements Disposable {
    */
   step(plan: StepPlan, resident: Resident): SampledToken[] {
     const batch = this.#layout(plan, resident);
-    const draws = batch.outputs.map(({ sequence }) => this.#plainDraw(sequence, resident));
+    const draws = this.#drawsOf(batch, resident);
     const { outputs, drawn } = this.#compute(plan, batch, draws);
-    const tokens = drawn && readInto(new Int32Array(batch.outputRows.length), drawn);
-    const logits = draws.every(Boolean) ? [] : this.#logitsOf(batch, outputs, resident);
+    const needsLogits = !drawn || draws.some((draw) => draw.likeliest !== null);
+    const logits = needsLogits ? this.#logitsOf(batch, outputs, resident) : [];
+    const words = drawn && readDraws(drawn, draws);
     return batch.outputs.map(({ sequence }, row) =>
-      tokens && draws[row]
-        ? { id: sequence.id, token: tokens[row]!, logprob: null, top: [] }
-        : sampleToken(logits[row]!, sequence, this.#device.kernels),
+      words ? sampledToken(sequence, words[row]!, logits[row]) : sampleToken(logits[row]!, sequence),
     );
   }
 
@@ -122,12 +124,11 @@ export class Stepper implements Disposable {
     this.#memory[Symbol.dispose]();
   }
 
-  /** How the graph draws a sequence's token; undefined where it does not. */
-  #plainDraw(sequence: Sequence, resident: Resident): Draw | undefined {
-    const plain = this.#device.kernels && plainDraw(sequence);
-    if (!plain) return undefined;
-    const words = this.#wordsOf(sequence, resident);
-    return words > this.#state.weights.config.vocabSize ? undefined : { ...plain, words };
+  /** How the graph draws the tokens; none where it does not. */
+  #drawsOf(batch: Batch, resident: Resident): Draw[] {
+    return this.#device.kernels
+      ? batch.outputs.map(({ sequence }) => drawOf(sequence, this.#wordsOf(sequence, resident)))
+      : [];
   }
 
   /** Rows of the vocabulary that a sequence's tokens are of. */
@@ -173,9 +174,10 @@ export class Stepper implements Disposable {
   }
 
   /** Copies what the plan wants copied, and runs the pass. */
-  #compute(plan: StepPlan, batch: Batch, draws: readonly (Draw | undefined)[]): BuiltStep {
+  #compute(plan: StepPlan, batch: Batch, draws: readonly Draw[]): BuiltStep {
     for (const { from, to, cells } of plan.copies ?? []) this.#state.cache.copy(from, to, cells);
-    const built = this.#graphOf(batch);
+    const packed = packDraws(Array.from(batch.outputRows, (_, row) => draws[row]));
+    const built = this.#graphOf(batch, packed);
     const { graph, inputs } = built;
     graph.allocate(this.#memory);
     const known = inputs[Symbol.iterator]();
@@ -185,7 +187,7 @@ export class Stepper implements Disposable {
       return tensor;
     };
     stepInputs(batch, this.#state, write);
-    if (this.#device.kernels) drawInput(batch, draws, write);
+    if (this.#device.kernels) drawInputs(packed, write);
     const startedMs = performance.now();
     graph.compute();
     this.#computeMs += performance.now() - startedMs;
@@ -193,8 +195,8 @@ export class Stepper implements Disposable {
   }
 
   /** The last graph if it is good for this batch, or a new one in its place. */
-  #graphOf(batch: Batch): BuiltStep {
-    const key = shapeKey(batch);
+  #graphOf(batch: Batch, packed: PackedDraws): BuiltStep {
+    const key = `${shapeKey(batch)}|${packed.adjustments.length}`;
     if (this.#built?.key === key) return this.#built;
     this.#built?.graph[Symbol.dispose]();
     this.#built = undefined;
@@ -211,8 +213,7 @@ export class Stepper implements Disposable {
     graph.output(outputs.logits);
     if (outputs.extraLogits) graph.output(outputs.extraLogits);
     const { kernels, threads } = this.#device;
-    const drawn =
-      kernels && drawRows(graph, kernels, { logits: outputs.logits, draws: drawInput(batch, [], bind), threads });
+    const drawn = kernels && drawRows(graph, kernels, { ...outputs, ...drawInputs(packed, bind), threads });
     if (drawn) graph.output(drawn);
     this.#built = { key, graph, outputs, drawn, inputs };
     return this.#built;
@@ -267,10 +268,11 @@ function stepInputs(batch: Batch, state: DecoderState, bind: Bind): StepInputs {
 }
 
 /** How each row of the output is drawn. */
-function drawInput(batch: Batch, draws: readonly (Draw | undefined)[], bind: Bind): Tensor {
-  const rows = Array.from(batch.outputRows, (_, row) => draws[row]);
-  const packed = packDraws(rows);
-  return bind("draws", "i32", [packed.length], packed);
+function drawInputs({ draws, adjustments }: PackedDraws, bind: Bind): { draws: Tensor; adjustments: Tensor } {
+  return {
+    draws: bind("draws", "i32", [draws.length], draws),
+    adjustments: bind("adjustments", "i32", [adjustments.length], adjustments),
+  };
 }
 
 function groupedAttention({ groups, gather }: AttentionLayout, bind: Bind): GroupedAttention {

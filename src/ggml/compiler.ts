@@ -14,6 +14,10 @@ const versionTimeoutMs = 5_000;
 /** Nothing about the processor: each kernel names the instructions it is made of. */
 const flags = ["-std=c11", "-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-fPIC"];
 
+/** Sources whose sums and products are rounded one by one, as JavaScript rounds them, whatever the processor can do at once. */
+const isPlainlyRounded = (source: string): boolean => source.startsWith("logits-");
+const plainFlags = [...flags, "-ffp-contract=off"];
+
 /** Where sources are compiled, and by what. */
 export interface CompileOptions {
   /** Holds the C sources. */
@@ -45,7 +49,9 @@ export async function compile({
     const compiler = await firstThatAnswers(compilers);
     if (!compiler) return { problem: `no C compiler (tried ${compilers.join(", ")})` };
     const names = (await readdir(sources)).sort();
-    const digest = createHash("sha256").update([compiler.version, process.platform, process.arch, ...flags].join("\n"));
+    const digest = createHash("sha256").update(
+      [compiler.version, process.platform, process.arch, ...plainFlags].join("\n"),
+    );
     for (const name of names) digest.update(`\n${name}\n`).update(await readFile(path.join(sources, name)));
     const file = path.join(cache, `kernels-${digest.digest("hex").slice(0, 32)}.so`);
     if (await exists(file)) return { file };
@@ -55,12 +61,13 @@ export async function compile({
     try {
       const units = names.filter((name) => name.endsWith(".c"));
       const object = (name: string) => path.join(work, `${name}.o`);
-      const call = (...args: string[]) => run(compiler.command, [...flags, ...args], { timeout: compileTimeoutMs });
+      const call = (...args: string[]) => run(compiler.command, args, { timeout: compileTimeoutMs });
       await inLanes(units, availableParallelism(), async (name) => {
-        await call("-c", "-o", object(name), path.join(sources, name));
+        const own = isPlainlyRounded(name) ? plainFlags : flags;
+        await call(...own, "-c", "-o", object(name), path.join(sources, name));
       });
       const linked = path.join(work, "kernels.so");
-      await call("-shared", "-o", linked, ...units.map(object), "-lm");
+      await call(...flags, "-shared", "-o", linked, ...units.map(object), "-lm");
       await rename(linked, file);
     } finally {
       await rm(work, { recursive: true, force: true });

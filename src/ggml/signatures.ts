@@ -381,12 +381,6 @@ export interface KernelFunctions {
   readonly attend: Pointer;
   /** A token for each row of logits, as native/logits.h draws them. */
   readonly draw: Pointer;
-  /** The index of the largest value, the first of equals, never of NaN; 0 when there is no number. */
-  largest(logits: Float32Array): number;
-  /** Fills `weights` with e^((logit − largest) / temperature), 0 where the exponent is below −45 or no number. */
-  weigh(logits: Float32Array, largest: number, temperature: number, weights: Float64Array): void;
-  /** Where a running sum of the weights passes `u` times their sum, up to rounding. */
-  pick(weights: Float64Array, u: number): number;
   /** Bytes of so many quantised rows, and of tables for some of them. */
   quantizedBytes(inputs: number, rows: number, tabled: number): number;
   /** Of a tensor, as the kernels see it. */
@@ -417,9 +411,6 @@ export function bindKernels(file: string): {
     bind: (kernel) => {
       // Where there is VBMI, all but one product is the same as where there is VNNI alone.
       const name = kernel === "avx512vbmi" ? "avx512vnni" : kernel;
-      const largest = lib.func(`kindred_largest_${name}`, "int64_t", [P, "int64_t"]);
-      const weigh = lib.func(`kindred_weigh_${name}`, "void", [P, "int64_t", "double", "double", P]);
-      const pick = lib.func(`kindred_pick_${name}`, "int64_t", [P, "int64_t", "double"]);
       return {
         quantize: lib.symbol(`kindred_quantize_${name}`),
         quantizeNormed: lib.symbol(`kindred_quantize_normed_${name}`),
@@ -434,9 +425,6 @@ export function bindKernels(file: string): {
         multiplyMergedFloats: lib.symbol(`kindred_merged_floats_${name}`),
         attend: lib.symbol(`kindred_attend_${name}`),
         draw: lib.symbol(`kindred_draw_${name}`),
-        largest: (logits) => largest(logits, logits.length),
-        weigh: (logits, most, temperature, weights) => weigh(logits, logits.length, most, temperature, weights),
-        pick: (weights, u) => pick(weights, weights.length, u),
         quantizedBytes: lib.func("kindred_quantized_bytes", "size_t", ["int64_t", "int64_t", "int64_t"]),
         tensorBytes: lib.func("kindred_tensor_bytes", "size_t", []),
         arrangeSigns: bindArrangeSigns(file),

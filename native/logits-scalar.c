@@ -1,0 +1,5 @@
+// Drawing tokens in plain C, for any processor.
+#define TARGET
+#include "logits.h"
+
+LOGITS_KERNEL(scalar)
