@@ -1,4 +1,4 @@
-import { FileSource, type StoredBlob, unpackBlob } from "../formats/index.js";
+import { type DecodePlane, FileSource, type StoredBlob, unpackBlob } from "../formats/index.js";
 import { ByteBudget, inLanes } from "../util/index.js";
 import { blobRanges, rangeBytesMax } from "./blob-ranges.js";
 import type { LoadJob, PostedPiece } from "./loader-messages.js";
@@ -12,15 +12,23 @@ const bufferBytesMax = 8 << 20;
 /** Lets a piece be filled where it goes, or on the way there. */
 export type WritePiece = (piece: PostedPiece, index: number, fill: (into: Uint8Array) => void) => Promise<void>;
 
+/** What loads are done with. */
+export interface LoadMeans {
+  readonly write: WritePiece;
+  readonly decodePlane: DecodePlane;
+  /** For stretches, to be used again in the next load; as many as are needed are added. */
+  readonly buffers: Uint8Array[];
+}
+
 /**
  * Does a load: reads stretches of the file, some ahead of those whose blobs are verified, turned into what pools hold, and written.
  *
- * @param buffers for stretches, to be used again in the next load; as many as are needed are added
  * @returns bytes of the blobs
  * @throws {FileChanged} if it was written since the variant was registered
  * @throws {InvalidFile} what was wrong first; all reads have ended then
  */
-export async function runLoad({ file, pieces }: LoadJob, write: WritePiece, buffers: Uint8Array[]): Promise<number> {
+export async function runLoad({ file, pieces }: LoadJob, means: LoadMeans): Promise<number> {
+  const { write, buffers } = means;
   await using source = await FileSource.reopen(file);
   const budget = new ByteBudget(bufferBytesMax);
   const ofBlobs: { blob: StoredBlob; form: BlobForm; piece: PostedPiece; index: number }[] = [];
@@ -38,7 +46,7 @@ export async function runLoad({ file, pieces }: LoadJob, write: WritePiece, buff
     await source.read(offset, bytes);
     for (const { blob, form, piece, index } of items) {
       const stored = bytes.subarray(blob.offset - offset, blob.offset - offset + blob.storedBytes);
-      await write(piece, index, (into) => fillWithBlob(into, file.path, blob, form, stored));
+      await write(piece, index, (into) => fillWithBlob(into, { path: file.path, blob, form, stored, ...means }));
       bytesRead += blob.byteLength;
     }
     if (buffer.length === rangeBytesMax) buffers.push(buffer);
@@ -47,14 +55,18 @@ export async function runLoad({ file, pieces }: LoadJob, write: WritePiece, buff
 }
 
 /** A coded blob that goes as it is comes to lie there by being decoded, with no copy between. */
-function fillWithBlob(into: Uint8Array, path: string, blob: StoredBlob, form: BlobForm, stored: Uint8Array): void {
+function fillWithBlob(
+  into: Uint8Array,
+  source: { path: string; blob: StoredBlob; form: BlobForm; stored: Uint8Array; decodePlane: DecodePlane },
+): void {
+  const { path, blob, form, stored, decodePlane } = source;
   if (form.kind === "itself") {
-    unpackBlob(path, blob, stored, into.subarray(0, blob.byteLength));
+    unpackBlob(path, blob, stored, into.subarray(0, blob.byteLength), decodePlane);
     into.fill(0, blob.byteLength);
     return;
   }
   const bytes = blob.form.kind === "plain" ? stored : new Uint8Array(blob.byteLength);
-  unpackBlob(path, blob, stored, bytes);
+  unpackBlob(path, blob, stored, bytes, decodePlane);
   fillWith(into, formed(bytes, form));
 }
 

@@ -7,6 +7,8 @@ import type { PieceContent } from "./piece-content.js";
 export interface LoaderThreadData {
   /** The `Gate` through which it passes to write into pools. */
   readonly gate: SharedArrayBuffer;
+  /** The library of kernels; null where there is none. */
+  readonly kernelsFile: string | null;
 }
 
 /** A load, as its thread gets it. */

@@ -6,13 +6,16 @@ import { openHostRange } from "../ggml/index.js";
 import { assert, Gate } from "../util/index.js";
 import { runLoad, type WritePiece } from "./load-job.js";
 import type { FromLoaderThread, LoaderThreadData, LoadJob, PostedPiece, ToLoaderThread } from "./loader-messages.js";
+import { planeDecoding } from "./plane-decoding.js";
 
 /** What the engine is handed at a time: as much of it as it has reads under way may come between two steps. */
 const handedBytesMax = 1 << 20;
 
 assert(parentPort, "a loader's thread is started by a loader");
 const engine = parentPort;
-const gate = new Gate((workerData as LoaderThreadData).gate);
+const data = workerData as LoaderThreadData;
+const gate = new Gate(data.gate);
+const decodePlane = planeDecoding(data.kernelsFile);
 /** For each message of bytes that the engine has not written yet, in order. */
 const unwritten: (() => void)[] = [];
 const buffers: Uint8Array[] = [];
@@ -27,7 +30,7 @@ async function load(job: LoadJob): Promise<void> {
   try {
     const write: WritePiece = ({ range, byteLength }, index, fill) =>
       range ? writeHere(range, fill) : handOver(job.id, index, byteLength, fill);
-    const bytes = await runLoad(job, write, buffers);
+    const bytes = await runLoad(job, { write, decodePlane, buffers });
     post({ type: "loaded", id: job.id, bytes });
   } catch (error) {
     post({ type: "failed", id: job.id, error: errorToData(error) });

@@ -25,12 +25,14 @@ interface Load {
  */
 export class Loader implements Disposable {
   readonly #adoption: { release(): void };
+  readonly #kernelsFile: string | null;
   readonly #loads = new Map<number, Load>();
   #thread: { readonly worker: Worker; readonly gate: Gate } | undefined;
   #loadsBegun = 0;
 
   constructor(device: Device) {
     this.#adoption = device.adopt(this);
+    this.#kernelsFile = device.kernels?.file ?? null;
     this.#thread = this.#start();
   }
 
@@ -71,7 +73,7 @@ export class Loader implements Disposable {
 
   #start(): { worker: Worker; gate: Gate } {
     const gate = new Gate();
-    const workerData: LoaderThreadData = { gate: gate.shared };
+    const workerData: LoaderThreadData = { gate: gate.shared, kernelsFile: this.#kernelsFile };
     const worker = new Worker(new URL("./loader-thread.js", import.meta.url), { workerData });
     worker.unref(); // while it loads nothing it keeps nobody waiting
     let reason: unknown = "it was ended";

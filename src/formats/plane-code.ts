@@ -98,6 +98,9 @@ export function encodePlaneCode(dtype: PlaneDType, shape: MatrixShape, bytes: Ui
   return code;
 }
 
+/** Decodes a plane as {@link decodePlaneCode} does: the same bytes, the same errors. */
+export type DecodePlane = typeof decodePlaneCode;
+
 /**
  * Decodes what {@link encodePlaneCode} wrote into `into`, the whole plane.
  *

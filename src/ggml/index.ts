@@ -13,6 +13,7 @@ export { type DeviceKind, isInstalled } from "./library.js";
 export { type MergedProduct, mergedDType, mergedPlanesMax, multiplyMerged } from "./merged-product.js";
 export { stackEntryBytes } from "./paged-layout.js";
 export { pageBytes } from "./pages.js";
+export { openPlaneDecoder, type PlaneDecoder, type PlaneGeometry } from "./plane-decoder.js";
 export { addPoolProduct, addProduct, type PoolProduct } from "./pool-product.js";
 export { fromFloat32, toFloat32 } from "./quantize.js";
 export { attendByRow, attendsByRow, type RowAttention } from "./row-attention.js";

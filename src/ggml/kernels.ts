@@ -8,6 +8,8 @@ import { bindKernels, type KernelFunctions } from "./signatures.js";
 export interface Kernels extends KernelFunctions {
   /** The instructions they are made of: `avx512vnni`, `avx2`, `neon` or `scalar`. */
   readonly name: string;
+  /** The library, which other threads of this process can open as well. */
+  readonly file: string;
 }
 
 /** The kernels of this machine, if it has any, and a line for people about which or why not. */
@@ -57,7 +59,7 @@ function pick(file: string, wanted: string): LoadedKernels {
     const which = wanted === "auto" ? "no vector instructions that they are made of" : `none named ${wanted}`;
     return without(`this processor has ${which}`);
   }
-  return { kernels: { name, ...bind(name) }, summary: `native kernels: ${name}` };
+  return { kernels: { name, file, ...bind(name) }, summary: `native kernels: ${name}` };
 }
 
 const without = (reason: string): LoadedKernels => ({ kernels: undefined, summary: `native kernels: none: ${reason}` });
