@@ -5,7 +5,7 @@
 #include <string.h>
 #include "tensor.h"
 
-enum { full_contexts = 3, block_bytes_max = 256, place_bits = 12, places = 1 << place_bits, symbols_max = 256 };
+enum { full_contexts = 3, block_bytes_max = 256, place_bits = 12, places = 1 << place_bits, symbols_max = 256, lanes = 4 };
 // Forms of contexts by their numbers in the file.
 enum { raw_form, own_form, codes_form, before_form };
 
@@ -18,7 +18,7 @@ struct plane_shape {
 // A coded byte of the first four rows of a part: in the next four the same places are in the same lanes again.
 struct coded_byte {
   uint32_t entries;  // first of its distribution
-  uint32_t to;
+  uint32_t to, lane;
 };
 
 // Raw bytes of a row that lie together.
@@ -27,12 +27,13 @@ struct raw_run {
 };
 
 struct plane_layout {
-  int64_t row_bytes, coded, raw, runs;  // of a row
+  int64_t row_bytes, coded, varying, raw, runs;  // of a row
   // For each distribution what takes each of its places: the symbol, the place less the symbol's first, and the symbol's
   // frequency less 1, as `placesOf` in src/entropy/rans.ts draws them.
   uint32_t *entries;
-  struct coded_byte *bytes;
+  struct coded_byte *bytes;  // those whose distribution has more than one symbol: only these change their lane's state
   struct raw_run *raws;
+  uint8_t *row;  // what is the same in all of them
 };
 
 struct bits {
@@ -100,18 +101,23 @@ static void place_bytes(struct plane_layout *layout, const struct plane_shape *s
   int64_t raw_end = -1;
   for (int64_t place = 0; place < layout->row_bytes; place++) {
     const int32_t distribution = distributions[context_at(shape, place)];
-    if (distribution >= 0) {
-      layout->bytes[layout->coded++] = (struct coded_byte){(uint32_t)distribution << place_bits, (uint32_t)place};
+    if (distribution < 0) {
+      if (place != raw_end) layout->raws[layout->runs++] = (struct raw_run){(uint32_t)place, 0};
+      layout->raws[layout->runs - 1].bytes += 1;
+      layout->raw += 1;
+      raw_end = place + 1;
       continue;
     }
-    if (place != raw_end) layout->raws[layout->runs++] = (struct raw_run){(uint32_t)place, 0};
-    layout->raws[layout->runs - 1].bytes += 1;
-    layout->raw += 1;
-    raw_end = place + 1;
+    const uint32_t entries = (uint32_t)distribution << place_bits, first = layout->entries[entries];
+    layout->row[place] = (uint8_t)(first >> 24);
+    if ((first & (places - 1)) != places - 1)
+      layout->bytes[layout->varying++] = (struct coded_byte){entries, (uint32_t)place, (uint32_t)layout->coded % lanes};
+    layout->coded += 1;
   }
-  for (int64_t i = layout->coded; i < 4 * layout->coded; i++) {
-    layout->bytes[i] = layout->bytes[i - layout->coded];
+  for (int64_t i = layout->varying; i < lanes * layout->varying; i++) {
+    layout->bytes[i] = layout->bytes[i - layout->varying];
     layout->bytes[i].to += (uint32_t)layout->row_bytes;
+    layout->bytes[i].lane = (layout->bytes[i].lane + (uint32_t)layout->coded) % lanes;
   }
 }
 
@@ -119,6 +125,7 @@ static void free_layout(struct plane_layout *layout) {
   free(layout->entries);
   free(layout->bytes);
   free(layout->raws);
+  free(layout->row);
 }
 
 // Reads all of the header but the lengths of parts. False where it is none, or takes more memory than there is.
@@ -131,10 +138,11 @@ static int read_layout(struct bits *bits, const struct plane_shape *shape, struc
   *layout = (struct plane_layout){
       .row_bytes = row_bytes,
       .entries = malloc((size_t)models * places * sizeof(uint32_t)),
-      .bytes = malloc(4 * (size_t)row_bytes * sizeof(struct coded_byte)),
+      .bytes = malloc(lanes * (size_t)row_bytes * sizeof(struct coded_byte)),
       .raws = malloc((size_t)row_bytes * sizeof(struct raw_run)),
+      .row = calloc((size_t)row_bytes, 1),
   };
-  int is_good = layout->entries && layout->bytes && layout->raws;
+  int is_good = layout->entries && layout->bytes && layout->raws && layout->row;
   for (int32_t i = 0; is_good && i < models; i++) is_good = read_distribution(bits, layout->entries + i * places);
   if (is_good) place_bytes(layout, shape, distributions);
   else free_layout(layout);

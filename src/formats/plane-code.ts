@@ -40,8 +40,10 @@ import {
   scatterRows,
 } from "./plane-code-layout.js";
 
-/** A plane is stored coded where that saves at least this part of it; below, it is not worth the time to decode it. */
+/** A plane is stored coded where that saves at least this part of it. */
 export const CODE_SAVING_MIN = 0.05;
+/** And a context of it where that saves at least this part of that. A byte that is saved then costs what some eight take to be decoded. */
+const CONTEXT_SAVING_MIN = 0.125;
 
 /** A plane as it is to be stored, plain or coded, and the blob that says so. */
 export function storePlane(
@@ -148,14 +150,14 @@ function countBytes(bytes: Uint8Array, contexts: Uint8Array): readonly Uint32Arr
   return counts;
 }
 
-/** The form of each context that takes the fewest bits, its distribution included; one where less than {@link CODE_SAVING_MIN} is saved stays raw. */
+/** The form of each context that takes the fewest bits, its distribution included; one where less than {@link CONTEXT_SAVING_MIN} is saved stays raw. */
 function chooseForms(counts: readonly Uint32Array[]): readonly Form[] {
   const chosen: Form[] = [];
   let codes: Uint32Array | undefined;
   let before: Uint32Array | undefined;
   for (const [context, own] of counts.entries()) {
     const bits: Record<Form, number> = {
-      raw: 8 * own.reduce((sum, count) => sum + count, 0) * (1 - CODE_SAVING_MIN),
+      raw: 8 * own.reduce((sum, count) => sum + count, 0) * (1 - CONTEXT_SAVING_MIN),
       own: costOf(own),
       codes: codes ? addedBits(codes, own) : Number.POSITIVE_INFINITY,
       before: before ? addedBits(before, own) : Number.POSITIVE_INFINITY,
