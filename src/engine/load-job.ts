@@ -1,7 +1,7 @@
 import { type DecodePlane, FileSource, type StoredBlob, unpackBlob } from "../formats/index.js";
 import { ByteBudget, inLanes } from "../util/index.js";
 import { blobRanges, rangeBytesMax } from "./blob-ranges.js";
-import type { LoadJob, PostedPiece } from "./loader-messages.js";
+import type { LoadJob, PostedForm } from "./loader-messages.js";
 import { type BlobForm, formed } from "./piece-content.js";
 
 /** Reads that are under way at once, beside what is verified and decoded. */
@@ -10,7 +10,7 @@ const readsAtOnce = 4;
 const bufferBytesMax = 8 << 20;
 
 /** Lets a piece be filled where it goes, or on the way there. */
-export type WritePiece = (piece: PostedPiece, index: number, fill: (into: Uint8Array) => void) => Promise<void>;
+export type WritePiece = (piece: number, fill: (into: Uint8Array) => void) => Promise<void>;
 
 /** What loads are done with. */
 export interface LoadMeans {
@@ -27,15 +27,17 @@ export interface LoadMeans {
  * @throws {FileChanged} if it was written since the variant was registered
  * @throws {InvalidFile} what was wrong first; all reads have ended then
  */
-export async function runLoad({ file, pieces }: LoadJob, means: LoadMeans): Promise<number> {
+export async function runLoad(
+  { file, pieces, blobs }: Pick<LoadJob, "file" | "blobs"> & Pick<PostedForm, "pieces">,
+  means: LoadMeans,
+): Promise<number> {
   const { write, buffers } = means;
   await using source = await FileSource.reopen(file);
   const budget = new ByteBudget(bufferBytesMax);
-  const ofBlobs: { blob: StoredBlob; form: BlobForm; piece: PostedPiece; index: number }[] = [];
-  for (const [index, piece] of pieces.entries()) {
-    const { content } = piece;
-    if (content.kind === "blob") ofBlobs.push({ blob: content.blob, form: content.form, piece, index });
-    else await write(piece, index, (into) => fillWith(into, content.bytes));
+  const ofBlobs: { blob: StoredBlob; form: BlobForm; piece: number }[] = [];
+  for (const [piece, { content }] of pieces.entries()) {
+    if (content.kind === "blob") ofBlobs.push({ blob: blobs[ofBlobs.length]!, form: content.form, piece });
+    else await write(piece, (into) => fillWith(into, content.bytes));
   }
   let bytesRead = 0;
   await inLanes(blobRanges(ofBlobs), readsAtOnce, async ({ offset, byteLength, items }) => {
@@ -44,9 +46,9 @@ export async function runLoad({ file, pieces }: LoadJob, means: LoadMeans): Prom
       byteLength > rangeBytesMax ? new Uint8Array(byteLength) : (buffers.pop() ?? new Uint8Array(rangeBytesMax));
     const bytes = buffer.subarray(0, byteLength);
     await source.read(offset, bytes);
-    for (const { blob, form, piece, index } of items) {
+    for (const { blob, form, piece } of items) {
       const stored = bytes.subarray(blob.offset - offset, blob.offset - offset + blob.storedBytes);
-      await write(piece, index, (into) => fillWithBlob(into, { path: file.path, blob, form, stored, ...means }));
+      await write(piece, (into) => fillWithBlob(into, { path: file.path, blob, form, stored, ...means }));
       bytesRead += blob.byteLength;
     }
     if (buffer.length === rangeBytesMax) buffers.push(buffer);

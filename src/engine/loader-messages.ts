@@ -1,6 +1,8 @@
 import type { ErrorData } from "../core/index.js";
 import type { FileStamp, StoredBlob } from "../formats/index.js";
 import type { HostRange } from "../ggml/index.js";
+import type { Placement } from "../storage/index.js";
+import type { PiecePlace } from "./load-plan.js";
 import type { PieceContent } from "./piece-content.js";
 
 /** What a loader's thread begins with. */
@@ -11,22 +13,31 @@ export interface LoaderThreadData {
   readonly kernelsFile: string | null;
 }
 
-/** A load, as its thread gets it. */
-export interface LoadJob {
+/** What loads of variants of one form have in common, as their thread keeps it. */
+export interface PostedForm {
   readonly id: number;
-  /** As it was when the variant was registered. */
-  readonly file: FileStamp;
   readonly pieces: readonly PostedPiece[];
 }
 
-/** A piece of a load, and where it goes; null where only the engine can write there. */
-export interface PostedPiece {
-  readonly content: PieceContent<StoredBlob>;
-  readonly range: HostRange | null;
-  readonly byteLength: number;
+/** A piece of such loads, and the pool it goes to; null where only the engine can write there. */
+export interface PostedPiece extends PiecePlace {
+  readonly content: PieceContent<string>;
+  readonly pool: HostRange | null;
+}
+
+/** A load, as its thread gets it. */
+export interface LoadJob {
+  readonly id: number;
+  readonly form: number;
+  /** As it was when the variant was registered. */
+  readonly file: FileStamp;
+  readonly placement: Placement;
+  /** For each piece that is a blob, in order. */
+  readonly blobs: readonly StoredBlob[];
 }
 
 export type ToLoaderThread =
+  | { readonly type: "form"; readonly form: PostedForm }
   | { readonly type: "load"; readonly job: LoadJob }
   /** The engine has written what it was handed. */
   | { readonly type: "written" };

@@ -2,10 +2,11 @@
 
 import { parentPort, workerData } from "node:worker_threads";
 import { errorToData, NativeError } from "../core/index.js";
-import { openHostRange } from "../ggml/index.js";
+import { type HostRange, openHostRange, partOfRange } from "../ggml/index.js";
 import { assert, Gate } from "../util/index.js";
 import { runLoad, type WritePiece } from "./load-job.js";
-import type { FromLoaderThread, LoaderThreadData, LoadJob, PostedPiece, ToLoaderThread } from "./loader-messages.js";
+import { offsetOf } from "./load-plan.js";
+import type { FromLoaderThread, LoaderThreadData, LoadJob, PostedForm, ToLoaderThread } from "./loader-messages.js";
 import { planeDecoding } from "./plane-decoding.js";
 
 /** What the engine is handed at a time: as much of it as it has reads under way may come between two steps. */
@@ -19,18 +20,24 @@ const decodePlane = planeDecoding(data.kernelsFile);
 /** For each message of bytes that the engine has not written yet, in order. */
 const unwritten: (() => void)[] = [];
 const buffers: Uint8Array[] = [];
+const forms = new Map<number, PostedForm>();
 let lastLoad = Promise.resolve();
 
 engine.on("message", (message: ToLoaderThread) => {
   if (message.type === "written") unwritten.shift()!();
+  else if (message.type === "form") forms.set(message.form.id, message.form);
   else lastLoad = lastLoad.then(() => load(message.job));
 });
 
 async function load(job: LoadJob): Promise<void> {
   try {
-    const write: WritePiece = ({ range, byteLength }, index, fill) =>
-      range ? writeHere(range, fill) : handOver(job.id, index, byteLength, fill);
-    const bytes = await runLoad(job, { write, decodePlane, buffers });
+    const { pieces } = forms.get(job.form)!;
+    const write: WritePiece = (index, fill) => {
+      const { pool, byteLength, ...place } = pieces[index]!;
+      if (!pool) return handOver(job.id, index, byteLength, fill);
+      return writeHere(partOfRange(pool, offsetOf({ ...place, byteLength }, job.placement), byteLength), fill);
+    };
+    const bytes = await runLoad({ ...job, pieces }, { write, decodePlane, buffers });
     post({ type: "loaded", id: job.id, bytes });
   } catch (error) {
     post({ type: "failed", id: job.id, error: errorToData(error) });
@@ -38,7 +45,7 @@ async function load(job: LoadJob): Promise<void> {
 }
 
 /** Fills memory of the pools, which is there as long as the gate is open. */
-async function writeHere(range: NonNullable<PostedPiece["range"]>, fill: (into: Uint8Array) => void): Promise<void> {
+async function writeHere(range: HostRange, fill: (into: Uint8Array) => void): Promise<void> {
   if (!gate.pass(() => fill(openHostRange(range)))) throw new NativeError("The pools were disposed during a load");
 }
 

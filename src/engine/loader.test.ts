@@ -171,10 +171,8 @@ for (const isHost of [true, false]) {
       vector: (name: string) => pools.vector(name),
       extraRows: (name: string) => pools.extraRows(name),
     } as DeltaPools;
-    using loader = new Loader(device);
-    const loads = variants.map((variant, index) =>
-      loader.load(variant, places[index]!, { ...state, pools: elsewhere }),
-    );
+    using loader = new Loader(device, { ...state, pools: elsewhere });
+    const loads = variants.map((variant, index) => loader.load(variant, places[index]!));
     assert.deepEqual(await Promise.all(loads), bytes);
     for (const [index, found] of content().entries()) assert.deepEqual(found, expected[index]);
   });
@@ -183,8 +181,8 @@ for (const isHost of [true, false]) {
 test("a damaged blob fails its load with the error that it has here, and no other load", async (t) => {
   const { device, state, variants, places } = await withDamage(t);
   using _ = device;
-  using loader = new Loader(device);
-  const [damaged, whole] = variants.map((variant, index) => loader.load(variant, places[index]!, state));
+  using loader = new Loader(device, state);
+  const [damaged, whole] = variants.map((variant, index) => loader.load(variant, places[index]!));
   const data = await dataOf(damaged!);
   assert.equal(data.code, "invalid_file");
   assert.match(data.message, /do not match their checksum/);
@@ -195,19 +193,19 @@ test("a damaged blob fails its load with the error that it has here, and no othe
 test("a variant whose file was written since it was registered fails its loads and says so, until it is as it was", async (t) => {
   const { device, state, variants, places } = await withDamage(t);
   using _ = device;
-  using loader = new Loader(device);
+  using loader = new Loader(device, state);
   const [changed, other] = variants as [RegisteredVariant, RegisteredVariant];
   const { path } = changed.contents.file;
   const was = await readFile(path);
   await utimes(path, 1, 1);
-  const load = () => loader.load(changed, places[0]!, state);
+  const load = () => loader.load(changed, places[0]!);
   const data = await dataOf(load());
   assert.equal(data.code, "file_changed");
   assert.match(data.message, /was changed since the server started: it was .* written .*, and is .* written 1970-/);
   assert.deepEqual(data, await dataOf(loadVariant(changed, places[0]!, state)));
   await truncate(path, 100);
   assert.match((await dataOf(load())).message, /and is 100 B, written/);
-  assert.ok((await loader.load(other, places[1]!, state)) > 1e6);
+  assert.ok((await loader.load(other, places[1]!)) > 1e6);
   await writeFile(path, was);
   await utimes(path, 1000, 1000);
   assert.match((await dataOf(load())).message, /do not match their checksum/);
@@ -218,8 +216,8 @@ test("a variant whose file was written since it was registered fails its loads a
 test("a device that is disposed during a load takes the loader with it, whenever that is", async (t) => {
   for (const waitMs of [0, 1, 40, 60, 62, 64]) {
     const { device, state, variants, places } = await withDamage(t);
-    const loader = new Loader(device);
-    for (let i = 0; i < 5; i++) loader.load(variants[1]!, places[1]!, state).catch((error) => assert.fail(error));
+    const loader = new Loader(device, state);
+    for (let i = 0; i < 5; i++) loader.load(variants[1]!, places[1]!).catch((error) => assert.fail(error));
     await sleep(waitMs);
     device[Symbol.dispose]();
     device[Symbol.dispose]();

@@ -2,7 +2,7 @@ import { readStored } from "../formats/index.js";
 import type { DecoderState } from "../model/index.js";
 import type { Placement } from "../storage/index.js";
 import { inLanes } from "../util/index.js";
-import { planLoad } from "./load-plan.js";
+import { offsetOf, planLoad } from "./load-plan.js";
 import { formed } from "./piece-content.js";
 import type { RegisteredVariant } from "./variants.js";
 
@@ -24,7 +24,9 @@ export async function loadVariant(
   const { contents } = variant;
   await using source = await contents.reopen();
   let bytesRead = 0;
-  await inLanes(planLoad(variant, placement, state), blobsAtOnce, async ({ content, pool, offset, byteLength }) => {
+  await inLanes(planLoad(variant, state), blobsAtOnce, async (piece) => {
+    const { content, pool, byteLength } = piece;
+    const offset = offsetOf(piece, placement);
     let bytes: Uint8Array;
     if (content.kind === "bytes") bytes = content.bytes;
     else {

@@ -7,7 +7,7 @@ export { type Draw, drawRows, packDraws } from "./draw.js";
 export * as gradients from "./gradients.js";
 export { Graph, GraphError, type Rope } from "./graph.js";
 export { GraphMemory } from "./graph-memory.js";
-export { type HostRange, openHostRange } from "./host-range.js";
+export { type HostRange, openHostRange, partOfRange } from "./host-range.js";
 export { type KernelOptions, type Kernels, type LoadedKernels, loadKernels } from "./kernels.js";
 export { type DeviceKind, isInstalled } from "./library.js";
 export { type MergedProduct, mergedDType, mergedPlanesMax, multiplyMerged } from "./merged-product.js";
