@@ -3,6 +3,7 @@ import { ByteBudget, inLanes } from "../util/index.js";
 import { blobRanges, rangeBytesMax } from "./blob-ranges.js";
 import type { LoadJob, PostedForm } from "./loader-messages.js";
 import { type BlobForm, formed } from "./piece-content.js";
+import { ReadBuffers } from "./read-buffers.js";
 
 /** Reads that are under way at once, beside what is verified and decoded. */
 const readsAtOnce = 4;
@@ -16,8 +17,13 @@ export type WritePiece = (piece: number, fill: (into: Uint8Array) => void) => Pr
 export interface LoadMeans {
   readonly write: WritePiece;
   readonly decodePlane: DecodePlane;
-  /** For stretches, to be used again in the next load; as many as are needed are added. */
-  readonly buffers: Uint8Array[];
+  /** For stretches of the file. */
+  readonly buffers: ReadBuffers;
+}
+
+/** What loads that are done one after the other read into. */
+export function loadBuffers(): ReadBuffers {
+  return new ReadBuffers({ leastBytes: rangeBytesMax, keptBytesMax: bufferBytesMax });
 }
 
 /**
@@ -42,16 +48,14 @@ export async function runLoad(
   let bytesRead = 0;
   await inLanes(blobRanges(ofBlobs), readsAtOnce, async ({ offset, byteLength, items }) => {
     using _ = await budget.take(byteLength);
-    const buffer =
-      byteLength > rangeBytesMax ? new Uint8Array(byteLength) : (buffers.pop() ?? new Uint8Array(rangeBytesMax));
-    const bytes = buffer.subarray(0, byteLength);
+    using buffer = buffers.take(byteLength);
+    const { bytes } = buffer;
     await source.read(offset, bytes);
     for (const { blob, form, piece } of items) {
       const stored = bytes.subarray(blob.offset - offset, blob.offset - offset + blob.storedBytes);
       await write(piece, (into) => fillWithBlob(into, { path: file.path, blob, form, stored, ...means }));
       bytesRead += blob.byteLength;
     }
-    if (buffer.length === rangeBytesMax) buffers.push(buffer);
   });
   return bytesRead;
 }

@@ -4,7 +4,7 @@ import { parentPort, workerData } from "node:worker_threads";
 import { errorToData, NativeError } from "../core/index.js";
 import { type HostRange, openHostRange, partOfRange } from "../ggml/index.js";
 import { assert, Gate } from "../util/index.js";
-import { runLoad, type WritePiece } from "./load-job.js";
+import { loadBuffers, runLoad, type WritePiece } from "./load-job.js";
 import { offsetOf } from "./load-plan.js";
 import type { FromLoaderThread, LoaderThreadData, LoadJob, PostedForm, ToLoaderThread } from "./loader-messages.js";
 import { planeDecoding } from "./plane-decoding.js";
@@ -19,7 +19,7 @@ const gate = new Gate(data.gate);
 const decodePlane = planeDecoding(data.kernelsFile);
 /** For each message of bytes that the engine has not written yet, in order. */
 const unwritten: (() => void)[] = [];
-const buffers: Uint8Array[] = [];
+const buffers = loadBuffers();
 const forms = new Map<number, PostedForm>();
 let lastLoad = Promise.resolve();
 
