@@ -8,7 +8,7 @@ import { type TestContext, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { dtypes, KindredError, parametersOf, rowBytes } from "../core/index.js";
 import { type Checkpoint, FileSource, openCheckpoint, type StoredBlob, storePlane } from "../formats/index.js";
-import { Device } from "../ggml/index.js";
+import { Device, type Kernels, loadKernels } from "../ggml/index.js";
 import { type DecoderState, DeltaPools, KvCache, Weights } from "../model/index.js";
 import { type Placement, Residency } from "../storage/index.js";
 import { alignUp } from "../util/index.js";
@@ -31,8 +31,12 @@ interface Home {
 }
 
 /** A base with pools for all of these, and a place in them for each. */
-async function homeOf(checkpoint: Checkpoint, variants: readonly RegisteredVariant[]): Promise<Home> {
-  const device = Device.open({ kind: "cpu", threads: 1 });
+async function homeOf(
+  checkpoint: Checkpoint,
+  variants: readonly RegisteredVariant[],
+  kernels?: Kernels,
+): Promise<Home> {
+  const device = Device.open({ kind: "cpu", threads: 1, kernels });
   const weights = await Weights.load(device, checkpoint, { dtype: "f32" });
   const { config } = checkpoint;
   const layout = poolLayout(config, variants, Number.POSITIVE_INFINITY)!;
@@ -114,7 +118,7 @@ function codedPlane({ classes }: RegisteredVariant, name: string, bytes: Uint8Ar
 }
 
 /** Of every form that there is. */
-async function allForms(t: TestContext): Promise<Home> {
+async function allForms(t: TestContext, kernels?: Kernels): Promise<Home> {
   const config = smallConfig();
   const base = randomWeights(config);
   const signs = { dtype: "q1_0", planes: 1, extraRows: 0 } as const;
@@ -126,7 +130,7 @@ async function allForms(t: TestContext): Promise<Home> {
   ] as const;
   const variants: RegisteredVariant[] = [];
   for (const form of forms) variants.push(await onDisk(t, registered(config, base, form)));
-  return homeOf(memoryCheckpoint(config, base), variants);
+  return homeOf(memoryCheckpoint(config, base), variants, kernels);
 }
 
 /** A place for two copies of an embedded variant, the second of them damaged. */
@@ -153,9 +157,11 @@ const dataOf = async (loading: Promise<unknown>) => {
   return { code, status, message, details };
 };
 
-for (const isHost of [true, false]) {
-  test(`loads that are asked for at once leave what loads here leave, ${isHost ? "written there" : "handed over"}`, async (t) => {
-    const { device, state, variants, places, content, soil } = await allForms(t);
+for (const how of ["decoded by kernels", "written there", "handed over"] as const) {
+  test(`loads that are asked for at once leave what loads here leave, ${how}`, async (t) => {
+    const { kernels } = how === "decoded by kernels" ? await loadKernels() : {};
+    const isHost = how !== "handed over";
+    const { device, state, variants, places, content, soil } = await allForms(t, kernels);
     using _ = device;
     soil();
     const bytes: number[] = [];
