@@ -11,6 +11,8 @@ import { planeDecoding } from "./plane-decoding.js";
 
 /** What the engine is handed at a time: as much of it as it has reads under way may come between two steps. */
 const handedBytesMax = 1 << 20;
+/** Places that are kept open, each in a few hundred bytes. */
+const openedMax = 4096;
 
 assert(parentPort, "a loader's thread is started by a loader");
 const engine = parentPort;
@@ -21,6 +23,8 @@ const decodePlane = planeDecoding(data.kernelsFile);
 const unwritten: (() => void)[] = [];
 const buffers = loadBuffers();
 const forms = new Map<number, PostedForm>();
+/** Places of pools, by their address. V8 counts what it cannot see as its own: opened for each load, they would have it collect garbage in each. */
+const opened = new Map<HostRange["address"], Uint8Array>();
 let lastLoad = Promise.resolve();
 
 engine.on("message", (message: ToLoaderThread) => {
@@ -46,7 +50,16 @@ async function load(job: LoadJob): Promise<void> {
 
 /** Fills memory of the pools, which is there as long as the gate is open. */
 async function writeHere(range: HostRange, fill: (into: Uint8Array) => void): Promise<void> {
-  if (!gate.pass(() => fill(openHostRange(range)))) throw new NativeError("The pools were disposed during a load");
+  if (!gate.pass(() => fill(bytesAt(range)))) throw new NativeError("The pools were disposed during a load");
+}
+
+function bytesAt(range: HostRange): Uint8Array {
+  const known = opened.get(range.address);
+  if (known?.length === range.byteLength) return known;
+  if (opened.size === openedMax) opened.clear();
+  const bytes = openHostRange(range);
+  opened.set(range.address, bytes);
+  return bytes;
 }
 
 async function handOver(
