@@ -68,13 +68,13 @@ export async function measureLoadRate(options: LoadRateOptions): Promise<LoadRat
   const pools = new DeltaPools(device, config, layout);
   pools.copyBaseVectors(weights);
   const state = { weights, pools, cache: new KvCache(device, config, { contextLength, regions: sequences }) };
-  using loader = new Loader(device);
+  using loader = new Loader(device, state);
   const placement = new Residency(capacityOf(layout)).place("loaded", variant.needs, new Set())!;
   const step = decoder(new Stepper(device, state), config.vocabSize);
 
   const load = async () => {
     const startedMs = performance.now();
-    const loading = loader.load(variant, placement, state);
+    const loading = loader.load(variant, placement);
     const beginMs = performance.now() - startedMs;
     await loading;
     return { beginMs, tookMs: performance.now() - startedMs };

@@ -60,7 +60,9 @@ size_t kindred_quantized_bytes(int64_t inputs, int64_t rows, int64_t tabled) {
 // Writes a plane from its rows of ggml's q1_0, `outputs` of them, each of as many blocks as `inputs` fill.
 void kindred_arrange_signs(void *to, const void *from, int64_t inputs, int64_t outputs) {
   const struct sign_block *block = from;
-  const int64_t groups = (inputs + group_inputs - 1) / group_inputs;
+  const int64_t groups = groups_of(inputs), blocks = blocks_of(groups);
+  const size_t used = (size_t)outputs * ((size_t)blocks * sizeof(uint16_t) + (size_t)(groups * group_signs) / strip_outputs);
+  memset((char *)to + used, 0, (size_t)(outputs * blocks) * sizeof *block - used);
   for (int64_t output = 0; output < outputs; output++) {
     const struct sign_strip strip = sign_strip_of(to, outputs, groups, output / strip_outputs, 0);
     const int64_t lane = output % strip_outputs;

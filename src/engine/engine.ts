@@ -122,7 +122,7 @@ export class Engine implements Disposable {
       },
       pinned: new Set(options.pinned),
     });
-    this.#loader = pools && new Loader(parts.device);
+    this.#loader = pools && new Loader(parts.device, state);
   }
 
   /** What steps took so far, of which the device computed for `computeMs`; the rest is planning, arrays, drawing tokens and messages. */
@@ -245,7 +245,7 @@ export class Engine implements Disposable {
     const expectedMs = this.#loadPace.estimateMs(slotBytes);
     const startedMs = performance.now();
     try {
-      const bytes = await this.#loader.load(variant, placement, this.#state);
+      const bytes = await this.#loader.load(variant, placement);
       const endedMs = performance.now();
       const tookMs = endedMs - startedMs;
       this.#loadPace.observe(slotBytes, endedMs - Math.max(startedMs, this.#loadedMs));

@@ -1,9 +1,10 @@
-import { FileSource, type StoredBlob, unpackBlob } from "../formats/index.js";
+import { type DecodePlane, FileSource, type StoredBlob, unpackBlob } from "../formats/index.js";
 import type { ArrangeSigns } from "../ggml/index.js";
 import { ByteBudget, inLanes } from "../util/index.js";
 import { blobRanges, rangeBytesMax } from "./blob-ranges.js";
-import type { LoadJob, PostedPiece } from "./loader-messages.js";
-import { type BlobForm, formed, isAsStored } from "./piece-content.js";
+import type { LoadJob, PostedForm } from "./loader-messages.js";
+import { type BlobForm, isAsStored, putBytes, putFormed } from "./piece-content.js";
+import { ReadBuffers } from "./read-buffers.js";
 
 /** Reads that are under way at once, beside what is verified and decoded. */
 const readsAtOnce = 4;
@@ -11,43 +12,53 @@ const readsAtOnce = 4;
 const bufferBytesMax = 8 << 20;
 
 /** Lets a piece be filled where it goes, or on the way there. */
-export type WritePiece = (piece: PostedPiece, index: number, fill: (into: Uint8Array) => void) => Promise<void>;
+export type WritePiece = (piece: number, fill: (into: Uint8Array) => void) => Promise<void>;
+
+/** What loads are done with. */
+export interface LoadMeans {
+  readonly write: WritePiece;
+  readonly decodePlane: DecodePlane;
+  /** Where kernels look for sign planes in strips. */
+  readonly arrange: ArrangeSigns | undefined;
+  /** For stretches of the file. */
+  readonly buffers: ReadBuffers;
+}
+
+/** What loads that are done one after the other read into. */
+export function loadBuffers(): ReadBuffers {
+  return new ReadBuffers({ leastBytes: rangeBytesMax, keptBytesMax: bufferBytesMax });
+}
 
 /**
  * Does a load: reads stretches of the file, some ahead of those whose blobs are verified, turned into what pools hold, and written.
  *
- * @param on.buffers for stretches, to be used again in the next load; as many as are needed are added
- * @param on.arrange where kernels look for sign planes in strips
  * @returns bytes of the blobs
  * @throws {FileChanged} if it was written since the variant was registered
  * @throws {InvalidFile} what was wrong first; all reads have ended then
  */
 export async function runLoad(
-  { file, pieces }: LoadJob,
-  write: WritePiece,
-  { buffers, arrange }: { readonly buffers: Uint8Array[]; readonly arrange: ArrangeSigns | undefined },
+  { file, pieces, blobs }: Pick<LoadJob, "file" | "blobs"> & Pick<PostedForm, "pieces">,
+  means: LoadMeans,
 ): Promise<number> {
+  const { write, buffers } = means;
   await using source = await FileSource.reopen(file);
   const budget = new ByteBudget(bufferBytesMax);
-  const ofBlobs: { blob: StoredBlob; form: BlobForm; piece: PostedPiece; index: number }[] = [];
-  for (const [index, piece] of pieces.entries()) {
-    const { content } = piece;
-    if (content.kind === "blob") ofBlobs.push({ blob: content.blob, form: content.form, piece, index });
-    else await write(piece, index, (into) => fillWith(into, content.bytes));
+  const ofBlobs: { blob: StoredBlob; form: BlobForm; piece: number }[] = [];
+  for (const [piece, { content }] of pieces.entries()) {
+    if (content.kind === "blob") ofBlobs.push({ blob: blobs[ofBlobs.length]!, form: content.form, piece });
+    else await write(piece, (into) => putBytes(into, content.bytes));
   }
   let bytesRead = 0;
   await inLanes(blobRanges(ofBlobs), readsAtOnce, async ({ offset, byteLength, items }) => {
     using _ = await budget.take(byteLength);
-    const buffer =
-      byteLength > rangeBytesMax ? new Uint8Array(byteLength) : (buffers.pop() ?? new Uint8Array(rangeBytesMax));
-    const bytes = buffer.subarray(0, byteLength);
+    using buffer = buffers.take(byteLength);
+    const { bytes } = buffer;
     await source.read(offset, bytes);
-    for (const { blob, form, piece, index } of items) {
+    for (const { blob, form, piece } of items) {
       const stored = bytes.subarray(blob.offset - offset, blob.offset - offset + blob.storedBytes);
-      await write(piece, index, (into) => fillWithBlob(into, file.path, { blob, form, stored }, arrange));
+      await write(piece, (into) => fillWithBlob(into, { path: file.path, blob, form, stored, ...means }));
       bytesRead += blob.byteLength;
     }
-    if (buffer.length === rangeBytesMax) buffers.push(buffer);
   });
   return bytesRead;
 }
@@ -55,21 +66,15 @@ export async function runLoad(
 /** A coded blob that goes as it is comes to lie there by being decoded, with no copy between. */
 function fillWithBlob(
   into: Uint8Array,
-  path: string,
-  { blob, form, stored }: { readonly blob: StoredBlob; readonly form: BlobForm; readonly stored: Uint8Array },
-  arrange: ArrangeSigns | undefined,
+  source: { path: string; blob: StoredBlob; form: BlobForm; stored: Uint8Array } & LoadMeans,
 ): void {
+  const { path, blob, form, stored, decodePlane, arrange } = source;
   if (isAsStored(form, arrange)) {
-    unpackBlob(path, blob, stored, into.subarray(0, blob.byteLength));
+    unpackBlob(path, blob, stored, into.subarray(0, blob.byteLength), decodePlane);
     into.fill(0, blob.byteLength);
     return;
   }
   const bytes = blob.form.kind === "plain" ? stored : new Uint8Array(blob.byteLength);
-  unpackBlob(path, blob, stored, bytes);
-  fillWith(into, formed(bytes, form, arrange));
-}
-
-function fillWith(into: Uint8Array, bytes: Uint8Array): void {
-  into.set(bytes);
-  into.fill(0, bytes.byteLength);
+  unpackBlob(path, blob, stored, bytes, decodePlane);
+  putFormed(into, bytes, form, arrange);
 }

@@ -7,14 +7,23 @@ import { assert } from "../util/index.js";
 import type { BlobForm, PieceContent } from "./piece-content.js";
 import type { RegisteredVariant } from "./variants.js";
 
-/** One write of a load: what comes to lie where in a pool. */
-export interface LoadPiece {
+/** A place that every variant, or every slot of a class, has in a pool. */
+export interface PiecePlace {
+  /** Of the slots; null where it is a variant's row. */
+  readonly classId: string | null;
+  /** Of the first one in the pool, in bytes. */
+  readonly firstOffset: number;
+  /** From one to the next, which may have gaps between them. */
+  readonly strideBytes: number;
+  /** Of one. */
+  readonly byteLength: number;
+}
+
+/** One write of a load: what comes to lie where in a pool. What the content leaves of the place is filled with zeros. */
+export interface LoadPiece extends PiecePlace {
   /** A blob by its name. */
   readonly content: PieceContent<string>;
   readonly pool: Tensor;
-  readonly offset: number;
-  /** What the content leaves of them is filled with zeros. */
-  readonly byteLength: number;
 }
 
 type Planes = Extract<TensorContents, { kind: "planes" }> & { readonly name: string; readonly inputs: number };
@@ -22,12 +31,11 @@ type Planes = Extract<TensorContents, { kind: "planes" }> & { readonly name: str
 const nothing: PieceContent<string> = { kind: "bytes", bytes: new Uint8Array(0) };
 
 /**
- * Everything that is written when a variant goes into the slots it was given. What lay in them before is overwritten whole: a matrix
- * without a part of a class gets zeros.
+ * Everything that is written when a variant goes into slots, and the same for all variants of its form, whichever slots these are. What lay in
+ * them before is overwritten whole: a matrix without a part of a class gets zeros.
  */
 export function planLoad(
   { name: variant, contents, classes }: Pick<RegisteredVariant, "name" | "contents" | "classes">,
-  placement: Placement,
   { pools, weights }: DecoderState,
 ): readonly LoadPiece[] {
   assert(pools, "a variant is loaded into an engine without pools");
@@ -37,32 +45,40 @@ export function planLoad(
       const isTiedHead = name === ownHeadName && !contents.tensors.has(name);
       const tensor = contents.tensors.get(isTiedHead ? embeddingName : name);
       assert(tensor, `variant ${variant} was registered without ${name}`);
-      if (kind === "vector")
-        return [pieceOf(pools.vector(name), 1 + placement.index, vectorContent(tensor, weights.get(name)), 1)];
+      if (kind === "vector") {
+        const pool = pools.vector(name);
+        const piece = pieceOf(pool, null, vectorContent(tensor, weights.get(name)), 1);
+        return [{ ...piece, firstOffset: piece.strideBytes }]; // behind the base's own
+      }
       assert(tensor.kind !== "absolute", `matrix ${name} has absolute values`);
-      const pieces = [...placement.slots].flatMap(([classId, slot]) => {
+      const pieces = [...classes].flatMap(([classId, { slotClass, matrices }]) => {
         const part = pools.part(name, classId);
         if (!part) return [];
-        const { slotClass, matrices } = classes.get(classId)!;
         const isThere = tensor.kind === "planes" && matrices.has(name);
         return isThere
-          ? partPieces(part, slot, slotClass, { ...tensor, name, inputs: shape[1]! })
-          : poolsOf(part).map((pool) => pieceOf(pool, slot, nothing));
+          ? partPieces(part, classId, slotClass, { ...tensor, name, inputs: shape[1]! })
+          : poolsOf(part).map((pool) => pieceOf(pool, classId, nothing));
       });
       if (!tensor.extraRows) return pieces;
       const pool = pools.extraRows(name);
       assert(pool, `there is no pool for the extra rows of ${name}`);
       const form = { kind: "numbers", dtype: tensor.dtype } as const;
-      return [...pieces, pieceOf(pool, placement.index, { kind: "blob", blob: tensor.extraRows, form })];
+      return [...pieces, pieceOf(pool, null, { kind: "blob", blob: tensor.extraRows, form })];
     },
   );
 }
 
+/** Where in its pool a piece goes, in bytes, when the variant has these slots. */
+export function offsetOf({ classId, firstOffset, strideBytes }: PiecePlace, { index, slots }: Placement): number {
+  const place = classId === null ? index : slots.get(classId);
+  assert(place !== undefined, `the variant has no slot of class ${classId}`);
+  return firstOffset + place * strideBytes;
+}
+
 /** @param dimension along which the pool's places lie */
-function pieceOf(pool: Tensor, place: number, content: LoadPiece["content"], dimension: 1 | 2 = 2): LoadPiece {
-  // Places may have gaps between them.
+function pieceOf(pool: Tensor, classId: string | null, content: LoadPiece["content"], dimension: 1 | 2 = 2): LoadPiece {
   const byteLength = contiguousStrides(pool.dtype, pool.extents)[dimension];
-  return { content, pool, offset: place * pool.strides[dimension], byteLength };
+  return { content, pool, classId, firstOffset: 0, strideBytes: pool.strides[dimension], byteLength };
 }
 
 /** A norm or bias: the variant's own values, or those of the base. */
@@ -74,9 +90,9 @@ function vectorContent(tensor: TensorContents, base: Tensor): LoadPiece["content
   return { kind: "bytes", bytes };
 }
 
-function partPieces(part: Part, slot: number, slotClass: SlotClass, tensor: Planes): LoadPiece[] {
+function partPieces(part: Part, classId: string, slotClass: SlotClass, tensor: Planes): LoadPiece[] {
   const piece = (pool: Tensor, blob: string, form: BlobForm = { kind: "itself" }) =>
-    pieceOf(pool, slot, { kind: "blob", blob, form });
+    pieceOf(pool, classId, { kind: "blob", blob, form });
   if (part.kind === "plane") {
     assert(slotClass.kind === "plane", "a pool of planes is of another class");
     return [piece(part.plane, tensor.planes[slotClass.plane - 1]!, planeForm(part.plane, tensor.inputs))];

@@ -8,7 +8,7 @@ import { type TestContext, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { dtypes, KindredError, parametersOf, rowBytes } from "../core/index.js";
 import { type Checkpoint, FileSource, openCheckpoint, type StoredBlob, storePlane } from "../formats/index.js";
-import { Device } from "../ggml/index.js";
+import { Device, type Kernels, loadKernels } from "../ggml/index.js";
 import { type DecoderState, DeltaPools, KvCache, Weights } from "../model/index.js";
 import { type Placement, Residency } from "../storage/index.js";
 import { alignUp } from "../util/index.js";
@@ -31,8 +31,12 @@ interface Home {
 }
 
 /** A base with pools for all of these, and a place in them for each. */
-async function homeOf(checkpoint: Checkpoint, variants: readonly RegisteredVariant[]): Promise<Home> {
-  const device = Device.open({ kind: "cpu", threads: 1 });
+async function homeOf(
+  checkpoint: Checkpoint,
+  variants: readonly RegisteredVariant[],
+  kernels?: Kernels,
+): Promise<Home> {
+  const device = Device.open({ kind: "cpu", threads: 1, kernels });
   const weights = await Weights.load(device, checkpoint, { dtype: "f32" });
   const { config } = checkpoint;
   const layout = poolLayout(config, variants, Number.POSITIVE_INFINITY)!;
@@ -114,7 +118,7 @@ function codedPlane({ classes }: RegisteredVariant, name: string, bytes: Uint8Ar
 }
 
 /** Of every form that there is. */
-async function allForms(t: TestContext): Promise<Home> {
+async function allForms(t: TestContext, kernels?: Kernels): Promise<Home> {
   const config = smallConfig();
   const base = randomWeights(config);
   const signs = { dtype: "q1_0", planes: 1, extraRows: 0 } as const;
@@ -126,7 +130,7 @@ async function allForms(t: TestContext): Promise<Home> {
   ] as const;
   const variants: RegisteredVariant[] = [];
   for (const form of forms) variants.push(await onDisk(t, registered(config, base, form)));
-  return homeOf(memoryCheckpoint(config, base), variants);
+  return homeOf(memoryCheckpoint(config, base), variants, kernels);
 }
 
 /** A place for two copies of an embedded variant, the second of them damaged. */
@@ -153,9 +157,11 @@ const dataOf = async (loading: Promise<unknown>) => {
   return { code, status, message, details };
 };
 
-for (const isHost of [true, false]) {
-  test(`loads that are asked for at once leave what loads here leave, ${isHost ? "written there" : "handed over"}`, async (t) => {
-    const { device, state, variants, places, content, soil } = await allForms(t);
+for (const how of ["decoded by kernels", "written there", "handed over"] as const) {
+  test(`loads that are asked for at once leave what loads here leave, ${how}`, async (t) => {
+    const { kernels } = how === "decoded by kernels" ? await loadKernels() : {};
+    const isHost = how !== "handed over";
+    const { device, state, variants, places, content, soil } = await allForms(t, kernels);
     using _ = device;
     soil();
     const bytes: number[] = [];
@@ -171,10 +177,8 @@ for (const isHost of [true, false]) {
       vector: (name: string) => pools.vector(name),
       extraRows: (name: string) => pools.extraRows(name),
     } as DeltaPools;
-    using loader = new Loader(device);
-    const loads = variants.map((variant, index) =>
-      loader.load(variant, places[index]!, { ...state, pools: elsewhere }),
-    );
+    using loader = new Loader(device, { ...state, pools: elsewhere });
+    const loads = variants.map((variant, index) => loader.load(variant, places[index]!));
     assert.deepEqual(await Promise.all(loads), bytes);
     for (const [index, found] of content().entries()) assert.deepEqual(found, expected[index]);
   });
@@ -183,8 +187,8 @@ for (const isHost of [true, false]) {
 test("a damaged blob fails its load with the error that it has here, and no other load", async (t) => {
   const { device, state, variants, places } = await withDamage(t);
   using _ = device;
-  using loader = new Loader(device);
-  const [damaged, whole] = variants.map((variant, index) => loader.load(variant, places[index]!, state));
+  using loader = new Loader(device, state);
+  const [damaged, whole] = variants.map((variant, index) => loader.load(variant, places[index]!));
   const data = await dataOf(damaged!);
   assert.equal(data.code, "invalid_file");
   assert.match(data.message, /do not match their checksum/);
@@ -195,13 +199,13 @@ test("a damaged blob fails its load with the error that it has here, and no othe
 test("a variant whose file was written since with the same bytes is loaded; with others it fails and says what it is", async (t) => {
   const { device, state, variants, places } = await withDamage(t);
   using _ = device;
-  using loader = new Loader(device);
+  using loader = new Loader(device, state);
   const [damaged, other] = variants as [RegisteredVariant, RegisteredVariant];
   const { path } = damaged.contents.file;
   const was = await readFile(path);
   await cp("models/tiny/variants/clinc/delta.safetensors", path);
-  const load = () => loader.load(damaged, places[0]!, state);
-  const [bytes, expected] = [await load(), await loader.load(other, places[1]!, state)];
+  const load = () => loader.load(damaged, places[0]!);
+  const [bytes, expected] = [await load(), await loader.load(other, places[1]!)];
   assert.equal(bytes, expected);
   await writeFile(path, was);
   assert.match((await dataOf(load())).message, /do not match their checksum/);
@@ -223,8 +227,8 @@ test("a variant whose file was written since with the same bytes is loaded; with
 test("a device that is disposed during a load takes the loader with it, whenever that is", async (t) => {
   for (const waitMs of [0, 1, 40, 60, 62, 64]) {
     const { device, state, variants, places } = await withDamage(t);
-    const loader = new Loader(device);
-    for (let i = 0; i < 5; i++) loader.load(variants[1]!, places[1]!, state).catch((error) => assert.fail(error));
+    const loader = new Loader(device, state);
+    for (let i = 0; i < 5; i++) loader.load(variants[1]!, places[1]!).catch((error) => assert.fail(error));
     await sleep(waitMs);
     device[Symbol.dispose]();
     device[Symbol.dispose]();

@@ -4,15 +4,29 @@ import type { Device } from "../ggml/index.js";
 import type { DecoderState } from "../model/index.js";
 import type { Placement } from "../storage/index.js";
 import { Gate } from "../util/index.js";
-import { type LoadPiece, planLoad } from "./load-plan.js";
+import { type LoadPiece, offsetOf, planLoad } from "./load-plan.js";
 import type { FromLoaderThread, LoaderThreadData, PostedPiece, ToLoaderThread } from "./loader-messages.js";
 import type {} from "./loader-thread.js"; // so that compilers find the thread's file
 import type { RegisteredVariant } from "./variants.js";
 
-interface Load {
+/** What loads of variants of one form have in common. */
+interface LoadForm {
+  readonly id: number;
   readonly pieces: readonly LoadPiece[];
+}
+
+interface Load {
+  readonly form: LoadForm;
+  readonly placement: Placement;
   readonly resolve: (bytes: number) => void;
   readonly reject: (error: KindredError) => void;
+}
+
+interface LoaderThread {
+  readonly worker: Worker;
+  readonly gate: Gate;
+  /** Those that it has been told of. */
+  readonly forms: Set<LoadForm>;
 }
 
 /**
@@ -25,14 +39,18 @@ interface Load {
  */
 export class Loader implements Disposable {
   readonly #adoption: { release(): void };
-  readonly #kernels: string | null;
+  readonly #kernelsFile: string | null;
+  readonly #state: DecoderState;
+  /** By what variants of one form share. */
+  readonly #forms = new Map<RegisteredVariant["contents"]["tensors"], LoadForm>();
   readonly #loads = new Map<number, Load>();
-  #thread: { readonly worker: Worker; readonly gate: Gate } | undefined;
+  #thread: LoaderThread | undefined;
   #loadsBegun = 0;
 
-  constructor(device: Device) {
+  constructor(device: Device, state: DecoderState) {
+    this.#state = state;
     this.#adoption = device.adopt(this);
-    this.#kernels = device.kernels?.file ?? null;
+    this.#kernelsFile = device.kernels?.file ?? null;
     this.#thread = this.#start();
   }
 
@@ -42,25 +60,20 @@ export class Loader implements Disposable {
    * @returns bytes of its blobs
    * @throws {KindredError} with the code and the sentence of what kept it from being read; the slots' contents are undefined then
    */
-  async load(
-    variant: Pick<RegisteredVariant, "name" | "contents" | "classes">,
-    placement: Placement,
-    state: DecoderState,
-  ): Promise<number> {
-    const pieces = planLoad(variant, placement, state);
+  async load(variant: Pick<RegisteredVariant, "name" | "contents" | "classes">, placement: Placement): Promise<number> {
     const id = this.#loadsBegun;
     this.#loadsBegun += 1;
     const { contents } = variant;
-    const posted = pieces.map(({ content, pool, offset, byteLength }): PostedPiece => {
-      const located = content.kind === "blob" ? { ...content, blob: contents.locate(content.blob) } : content;
-      const range = state.pools?.isHost ? pool.hostRange(offset, byteLength) : null;
-      return { content: located, range, byteLength };
-    });
+    const form = this.#formOf(variant);
     this.#thread ??= this.#start();
-    const { worker } = this.#thread;
+    const { worker, forms } = this.#thread;
     worker.ref();
-    post(worker, { type: "load", job: { id, file: contents.file, pieces: posted } });
-    return new Promise((resolve, reject) => this.#loads.set(id, { pieces, resolve, reject }));
+    if (!forms.has(form)) post(worker, { type: "form", form: { ...form, pieces: this.#posted(form) } });
+    forms.add(form);
+    const { index, slots } = placement;
+    const blobs = form.pieces.flatMap(({ content }) => (content.kind === "blob" ? contents.locate(content.blob) : []));
+    post(worker, { type: "load", job: { id, form: form.id, file: contents.file, placement: { index, slots }, blobs } });
+    return new Promise((resolve, reject) => this.#loads.set(id, { form, placement, resolve, reject }));
   }
 
   [Symbol.dispose](): void {
@@ -71,9 +84,22 @@ export class Loader implements Disposable {
     this.#thread = undefined;
   }
 
-  #start(): { worker: Worker; gate: Gate } {
+  /** Planned with the first load of a variant of this form: that takes longer than the rest of what a load takes from this thread. */
+  #formOf(variant: Pick<RegisteredVariant, "name" | "contents" | "classes">): LoadForm {
+    const { tensors } = variant.contents;
+    const form = this.#forms.get(tensors) ?? { id: this.#forms.size, pieces: planLoad(variant, this.#state) };
+    this.#forms.set(tensors, form);
+    return form;
+  }
+
+  #posted({ pieces }: LoadForm): readonly PostedPiece[] {
+    const isHost = this.#state.pools?.isHost;
+    return pieces.map(({ pool, ...piece }) => ({ ...piece, pool: isHost ? pool.hostRange(0, pool.byteLength) : null }));
+  }
+
+  #start(): LoaderThread {
     const gate = new Gate();
-    const workerData: LoaderThreadData = { gate: gate.shared, kernels: this.#kernels };
+    const workerData: LoaderThreadData = { gate: gate.shared, kernelsFile: this.#kernelsFile };
     const worker = new Worker(new URL("./loader-thread.js", import.meta.url), { workerData });
     worker.unref(); // while it loads nothing it keeps nobody waiting
     let reason: unknown = "it was ended";
@@ -82,15 +108,15 @@ export class Loader implements Disposable {
       reason = error;
     });
     worker.on("exit", () => this.#lose(worker, reason));
-    return { worker, gate };
+    return { worker, gate, forms: new Set() };
   }
 
   #hear(worker: Worker, message: FromLoaderThread): void {
     const load = this.#loads.get(message.id);
     if (!load) return; // disposed meanwhile
     if (message.type === "write") {
-      const { pool, offset } = load.pieces[message.piece]!;
-      pool.write(message.bytes, offset + message.offset);
+      const piece = load.form.pieces[message.piece]!;
+      piece.pool.write(message.bytes, offsetOf(piece, load.placement) + message.offset);
       post(worker, { type: "written" });
       return;
     }

@@ -28,15 +28,28 @@ export function isAsStored({ kind }: BlobForm, arrange: ArrangeSigns | undefined
   return kind === "itself" || (kind === "strips" && !arrange);
 }
 
-/** A blob as a pool has it: the same bytes where that is their form. */
-export function formed(bytes: Uint8Array, form: BlobForm, arrange: ArrangeSigns | undefined): Uint8Array {
-  if (form.kind === "itself") return bytes;
-  if (form.kind === "strips") {
-    if (!arrange) return bytes;
-    const arranged = new Uint8Array(bytes.length);
-    arrange(arranged, bytes, form.inputs, form.outputs);
-    return arranged;
+/** Puts a blob where a pool has it, in the pool's form; what is left there is filled with zeros. */
+export function putFormed(
+  into: Uint8Array,
+  bytes: Uint8Array,
+  form: BlobForm,
+  arrange: ArrangeSigns | undefined,
+): void {
+  if (form.kind === "strips" && arrange) {
+    arrange(into, bytes, form.inputs, form.outputs);
+    return;
   }
+  putBytes(into, formed(bytes, form));
+}
+
+/** Puts bytes where a pool has them; what is left there is filled with zeros. */
+export function putBytes(into: Uint8Array, bytes: Uint8Array): void {
+  into.set(bytes);
+  into.fill(0, bytes.length);
+}
+
+function formed(bytes: Uint8Array, form: BlobForm): Uint8Array {
+  if (form.kind === "itself" || form.kind === "strips") return bytes;
   if (form.kind === "numbers") {
     const { buffer } = toFloat32(form.dtype, bytes, elementsOf(form.dtype, bytes));
     return new Uint8Array(buffer);

@@ -2,8 +2,8 @@ import { readStored } from "../formats/index.js";
 import type { DecoderState } from "../model/index.js";
 import type { Placement } from "../storage/index.js";
 import { inLanes } from "../util/index.js";
-import { planLoad } from "./load-plan.js";
-import { formed } from "./piece-content.js";
+import { offsetOf, planLoad } from "./load-plan.js";
+import { putBytes, putFormed } from "./piece-content.js";
 import type { RegisteredVariant } from "./variants.js";
 
 const blobsAtOnce = 8;
@@ -24,20 +24,19 @@ export async function loadVariant(
   const { contents } = variant;
   await using source = await contents.reopen();
   let bytesRead = 0;
-  await inLanes(planLoad(variant, placement, state), blobsAtOnce, async ({ content, pool, offset, byteLength }) => {
-    let bytes: Uint8Array;
-    if (content.kind === "bytes") bytes = content.bytes;
+  await inLanes(planLoad(variant, state), blobsAtOnce, async (piece) => {
+    const { content, pool, byteLength } = piece;
+    const offset = offsetOf(piece, placement);
+    const own = new Uint8Array(byteLength);
+    if (content.kind === "bytes") putBytes(own, content.bytes);
     else {
-      const { form } = content;
       const blob = contents.locate(content.blob);
-      bytes = new Uint8Array(blob.byteLength);
+      const bytes = new Uint8Array(blob.byteLength);
       await readStored(source, blob, bytes);
       bytesRead += blob.byteLength;
-      bytes = formed(bytes, form, state.pools?.arrange);
+      putFormed(own, bytes, content.form, state.pools?.arrange);
     }
-    pool.write(bytes, offset);
-    if (bytes.byteLength < byteLength)
-      pool.write(new Uint8Array(byteLength - bytes.byteLength), offset + bytes.byteLength);
+    pool.write(own, offset);
   });
   return bytesRead;
 }

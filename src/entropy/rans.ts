@@ -121,7 +121,7 @@ export class SymbolStream {
     const x = this.states[lane]!;
     const entry = places[row | (x & PLACE_MASK)]!;
     const next = stateAfter(entry, x);
-    const isLow = next < STATE_MIN;
+    const isLow = (next - STATE_MIN) >> 31 !== 0; // as for four lanes, of damaged code too
     this.states[lane] = isLow ? (next << 16) | this.words[this.wordsUsed]! : next;
     if (isLow) this.wordsUsed += 1;
     return entry;

@@ -7,6 +7,12 @@ import { type PlaneDType, paddedCols } from "./delta-tensor.js";
 /** Where the two bytes of a scale lie in a block; its other bytes are codes. A block type is a line here. */
 const scaleOffsets: Readonly<Record<PlaneDType, number>> = { q1_0: 0, tq1_0: 52, q4_0: 0, f16: 0 };
 
+/** What the code of a plane depends on, beside its shape. */
+export function codeBlocks(dtype: PlaneDType): { blockSize: number; blockBytes: number; scaleOffset: number } {
+  const { blockSize, blockBytes } = dtypes[dtype];
+  return { blockSize, blockBytes, scaleOffset: scaleOffsets[dtype] };
+}
+
 /** What becomes of the bytes of a context; in the order of their numbers in the file. */
 export const forms = ["raw", "own", "codes", "before"] as const;
 export type Form = (typeof forms)[number];
@@ -112,12 +118,12 @@ export function scatterRows(
 
 /** The context of each byte of a row. */
 export function rowContexts(dtype: PlaneDType, cols: number): Uint8Array {
-  const { blockSize, blockBytes } = dtypes[dtype];
+  const { blockSize, blockBytes, scaleOffset } = codeBlocks(dtype);
   const contexts = new Uint8Array(rowBytes(dtype, paddedCols(dtype, cols)));
   const fullBlocks = Math.floor(cols / blockSize);
   for (let place = 0; place < contexts.length; place++) {
     const inBlock = place % blockBytes;
-    const inScale = inBlock - scaleOffsets[dtype];
+    const inScale = inBlock - scaleOffset;
     if (place >= fullBlocks * blockBytes) contexts[place] = FULL_CONTEXTS + inBlock;
     else if (inScale === 0 || inScale === 1) contexts[place] = 1 + inScale;
   }

@@ -40,8 +40,12 @@ import {
   scatterRows,
 } from "./plane-code-layout.js";
 
-/** A plane is stored coded where that saves at least this part of it; below, it is not worth the time to decode it. */
+/** A plane is stored coded where that saves at least this part of it. */
 export const CODE_SAVING_MIN = 0.05;
+/** And a context of it where that saves at least this part of that. */
+const CONTEXT_SAVING_MIN = 0.125;
+/** Contexts whose bytes differ are coded where all of them save at least this part of the plane: decoding such a byte takes several times as long as reading it. */
+const VARYING_SAVING_MIN = 0.1;
 
 /** A plane as it is to be stored, plain or coded, and the blob that says so. */
 export function storePlane(
@@ -61,7 +65,7 @@ export function storePlane(
 export function encodePlaneCode(dtype: PlaneDType, shape: MatrixShape, bytes: Uint8Array): Uint8Array | null {
   const contexts = rowContexts(dtype, shape.cols);
   const counts = countBytes(bytes, contexts);
-  const chosen = chooseForms(counts);
+  const chosen = chooseForms(counts, bytes.length);
   const layout = new RowLayout(contexts, chosen);
   const byteMax = Math.floor(bytes.length * (1 - CODE_SAVING_MIN));
   if (layout.raw.length * shape.rows > byteMax) return null;
@@ -97,6 +101,9 @@ export function encodePlaneCode(dtype: PlaneDType, shape: MatrixShape, bytes: Ui
   }
   return code;
 }
+
+/** Decodes a plane as {@link decodePlaneCode} does: the same bytes, the same errors. */
+export type DecodePlane = typeof decodePlaneCode;
 
 /**
  * Decodes what {@link encodePlaneCode} wrote into `into`, the whole plane.
@@ -145,14 +152,28 @@ function countBytes(bytes: Uint8Array, contexts: Uint8Array): readonly Uint32Arr
   return counts;
 }
 
-/** The form of each context that takes the fewest bits, its distribution included; one where less than {@link CODE_SAVING_MIN} is saved stays raw. */
-function chooseForms(counts: readonly Uint32Array[]): readonly Form[] {
+/** Forms of all contexts, with contexts whose bytes differ where that pays. */
+function chooseForms(counts: readonly Uint32Array[], planeBytes: number): readonly Form[] {
+  const fixed = leastForms(counts, (own) => own.filter((count) => count > 0).length < 2);
+  const varying = leastForms(counts, () => true);
+  return bitsOf(counts, fixed) - bitsOf(counts, varying) >= 8 * planeBytes * VARYING_SAVING_MIN ? varying : fixed;
+}
+
+/** Bits of a plane's code without its header. */
+function bitsOf(counts: readonly Uint32Array[], chosen: readonly Form[]): number {
+  const ofDistributions = countsOfDistributions(counts, chosen);
+  const raw = counts.filter((_, context) => chosen[context] === "raw").map(bytesIn);
+  return SymbolModel.fit(ofDistributions).bitsFor(ofDistributions) + 8 * raw.reduce((sum, bytes) => sum + bytes, 0);
+}
+
+/** The form of each context that takes the fewest bits, its distribution included; one where less than {@link CONTEXT_SAVING_MIN} is saved stays raw, and one that may not be coded. */
+function leastForms(counts: readonly Uint32Array[], mayBeCoded: (own: Uint32Array) => boolean): readonly Form[] {
   const chosen: Form[] = [];
   let codes: Uint32Array | undefined;
   let before: Uint32Array | undefined;
   for (const [context, own] of counts.entries()) {
     const bits: Record<Form, number> = {
-      raw: 8 * own.reduce((sum, count) => sum + count, 0) * (1 - CODE_SAVING_MIN),
+      raw: mayBeCoded(own) ? 8 * bytesIn(own) * (1 - CONTEXT_SAVING_MIN) : 0,
       own: costOf(own),
       codes: codes ? addedBits(codes, own) : Number.POSITIVE_INFINITY,
       before: before ? addedBits(before, own) : Number.POSITIVE_INFINITY,
@@ -165,6 +186,8 @@ function chooseForms(counts: readonly Uint32Array[]): readonly Form[] {
   }
   return chosen;
 }
+
+const bytesIn = (counts: Uint32Array) => counts.reduce((sum, count) => sum + count, 0);
 
 /** What `own` adds to a distribution that it shares. */
 function addedBits(shared: Uint32Array, own: Uint32Array): number {

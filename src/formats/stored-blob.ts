@@ -3,7 +3,7 @@ import { CorruptCode } from "../entropy/index.js";
 import { assert, bf16ToNumber, f16ToNumber, numberToF16, sha256 } from "../util/index.js";
 import type { ByteSource } from "./byte-source.js";
 import type { DeltaBlob, MatrixShape, PlaneDType } from "./delta-tensor.js";
-import { decodePlaneCode } from "./plane-code.js";
+import { type DecodePlane, decodePlaneCode } from "./plane-code.js";
 
 /** Where a blob lies in a variant's file, and what makes it of those bytes. Plain data, so that another thread can do it. */
 export interface StoredBlob extends Pick<DeltaBlob, "name" | "byteLength" | "sha256"> {
@@ -53,9 +53,16 @@ export async function readStored(source: ByteSource, blob: StoredBlob, into: Uin
  *
  * @param path of the file, for errors
  * @param into has the blob's length; what is in it after an error is undefined
+ * @param decodePlane what coded planes are decoded by
  * @throws {InvalidFile} if the bytes are not those that were written, or no numbers
  */
-export function unpackBlob(path: string, blob: StoredBlob, stored: Uint8Array, into: Uint8Array): void {
+export function unpackBlob(
+  path: string,
+  blob: StoredBlob,
+  stored: Uint8Array,
+  into: Uint8Array,
+  decodePlane: DecodePlane = decodePlaneCode,
+): void {
   const { name, byteLength, storedBytes, form } = blob;
   assert(stored.length === storedBytes, `${name} takes ${storedBytes} bytes in its file, ${stored.length} were read`);
   assert(into.length === byteLength, `${name} has ${byteLength} bytes, ${into.length} were asked for`);
@@ -66,7 +73,7 @@ export function unpackBlob(path: string, blob: StoredBlob, stored: Uint8Array, i
     if (into !== stored) into.set(stored);
   } else if (form.kind === "coded") {
     try {
-      decodePlaneCode(form, stored, into);
+      decodePlane(form, stored, into);
     } catch (cause) {
       if (!(cause instanceof CorruptCode)) throw cause;
       throw new InvalidFile(path, `${name} is not what it should be`, { details, cause });

@@ -82,14 +82,25 @@ async function firstThatAnswers(
   commands: readonly string[],
 ): Promise<{ command: string; version: string } | undefined> {
   for (const command of commands) {
-    try {
-      const { stdout } = await run(command, ["--version"], { timeout: versionTimeoutMs });
-      return { command, version: stdout };
-    } catch {
-      // The next one may be there.
-    }
+    const version = await (versions.get(command) ?? askVersion(command));
+    if (version !== undefined) return { command, version };
   }
   return undefined;
+}
+
+/**
+ * What compilers said, each asked once. To start a process is to share all memory with it for a moment, after which each page is slow to
+ * write to once: an engine that is started beside one that serves would cost that one thousands of page faults.
+ */
+const versions = new Map<string, Promise<string | undefined>>();
+
+function askVersion(command: string): Promise<string | undefined> {
+  const answer = run(command, ["--version"], { timeout: versionTimeoutMs }).then(
+    ({ stdout }) => stdout,
+    () => undefined,
+  );
+  versions.set(command, answer);
+  return answer;
 }
 
 /** A compiler's first complaint, or the message of what else went wrong. */

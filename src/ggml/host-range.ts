@@ -1,3 +1,4 @@
+import { assert } from "../util/index.js";
 import { memoryAt, type Pointer } from "./signatures.js";
 
 /**
@@ -12,4 +13,11 @@ export interface HostRange {
 /** The bytes themselves, to be read and written. */
 export function openHostRange({ address, byteLength }: HostRange): Uint8Array {
   return memoryAt(address, byteLength);
+}
+
+/** Some of its bytes. */
+export function partOfRange(range: HostRange, offset: number, byteLength: number): HostRange {
+  const { address, byteLength: most } = range;
+  assert(offset >= 0 && offset + byteLength <= most, `${byteLength} bytes at ${offset} are not in ${most}`);
+  return { address: address + BigInt(offset), byteLength };
 }

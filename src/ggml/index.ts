@@ -7,13 +7,14 @@ export { type Draw, type Drawn, drawRows, type PackedDraws, packDraws, readDraws
 export * as gradients from "./gradients.js";
 export { Graph, GraphError, type Rope } from "./graph.js";
 export { GraphMemory } from "./graph-memory.js";
-export { type HostRange, openHostRange } from "./host-range.js";
+export { type HostRange, openHostRange, partOfRange } from "./host-range.js";
 export { type KernelOptions, type Kernels, type LoadedKernels, loadKernels } from "./kernels.js";
 export { type DeviceKind, isInstalled } from "./library.js";
 export { type MergedProduct, mergedDType, mergedPlanesMax, multiplyMerged } from "./merged-product.js";
 export { stackEntryBytes } from "./paged-layout.js";
 export { pageBytes } from "./pages.js";
 export { drawRow } from "./plain-draw.js";
+export { openPlaneDecoder, type PlaneDecoder, type PlaneGeometry } from "./plane-decoder.js";
 export { addPoolProduct, addProduct, fitsStrips, lookUpPlanes, type PoolProduct } from "./pool-product.js";
 export { fromFloat32, toFloat32 } from "./quantize.js";
 export { attendByRow, attendsByRow, type RowAttention } from "./row-attention.js";

@@ -8,7 +8,7 @@ import { bindKernels, type KernelFunctions } from "./signatures.js";
 export interface Kernels extends KernelFunctions {
   /** The instructions they are made of: `avx512vbmi`, `avx512vnni`, `avx2`, `neon` or `scalar`. */
   readonly name: string;
-  /** Their library, for other threads of this process. */
+  /** The library, which other threads of this process can open as well. */
   readonly file: string;
 }
 

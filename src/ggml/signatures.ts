@@ -446,6 +446,23 @@ export type ArrangeSigns = (to: Uint8Array, from: Uint8Array, inputs: number, ou
 /** That function of a library of kernels, for any thread of a process. */
 export const bindArrangeSigns = (file: string): ArrangeSigns =>
   koffi.load(file).func("kindred_arrange_signs", "void", [P, "const void*", "int64_t", "int64_t"]);
+/** Turns the code of a plane into the plane, both in native/plane-code.c; 0 where it is none. */
+export type DecodePlaneFunction = (
+  code: Uint8Array,
+  codeBytes: number,
+  plane: Uint8Array,
+  rows: number,
+  cols: number,
+  blockSize: number,
+  blockBytes: number,
+  scaleOffset: number,
+) => number;
+
+/** Opens, of a library of kernels, what needs no kernel's instructions. */
+export function bindDecodePlane(file: string): DecodePlaneFunction {
+  const integers = ["int64_t", "int64_t", "int", "int", "int"];
+  return koffi.load(file).func("kindred_decode_plane", "int", ["const void*", "int64_t", P, ...integers]);
+}
 
 /** A function of C that runs on one of libuv's threads while JavaScript goes on. */
 function inBackground<A extends unknown[]>(fn: ReturnType<LibraryHandle["func"]>): (...args: A) => Promise<void> {

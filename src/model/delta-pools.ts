@@ -101,14 +101,14 @@ export class DeltaPools implements Disposable {
     return this.#arena.isPaged ? variantBytes(this.#sizes, classIds) : 0;
   }
 
-  /** Gives the memory of a variant's slots and rows back; they are zeros then, or what they were. */
-  discard(index: number, slots: ReadonlyMap<string, number>): void {
+  /** Gives the memory of slots back, and of a variant's rows unless `index` is null; they are zeros then, or what they were. */
+  discard(index: number | null, slots: ReadonlyMap<string, number>): void {
     for (const [classId, slot] of slots) this.#arena.discardEntry(classId, slot);
-    this.#arena.discardEntry(vectorStack, 1 + index);
+    if (index !== null) this.#arena.discardEntry(vectorStack, 1 + index);
     for (const { name, classId, stack, shape } of this.#specs) {
       if (stack !== undefined) continue;
       const entry = classId === undefined ? index : slots.get(classId);
-      if (entry === undefined) continue;
+      if (entry === undefined || entry === null) continue;
       const entryBytes = this.#arena.get(name).strides[shape.length - 1]!;
       this.#arena.discard(name, entry * entryBytes, (entry + 1) * entryBytes);
     }

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { Budget } from "../memory/index.js";
-import { type Placement, Residency, type SlotNeeds } from "./residency.js";
+import { type FreedPlaces, type Placement, Residency, type SlotNeeds } from "./residency.js";
 
 const none: ReadonlySet<string> = new Set();
 const needs = (...classIds: string[]) => new Set(classIds);
@@ -150,12 +150,12 @@ test("whatever is placed, used and dropped, slots and indexes are each somebody'
 /** A byte for each letter of the classes' names, and a millisecond to load one. */
 function byteResidency(bytes: number, pinned: readonly string[] = []) {
   const budget = new Budget(bytes);
-  const discarded: number[] = [];
+  const discarded: FreedPlaces[] = [];
   const memory = {
     budget,
     bytesOf: (own: SlotNeeds) => [...own].join("").length,
     msOf: (own: number) => own,
-    discard: ({ index }: Placement) => discarded.push(index),
+    discard: (freed: FreedPlaces) => discarded.push(freed),
   };
   const slots = { a: 9, bb: 9, cccc: 9 };
   return { placed: residency(slots, 9, { memory, pinned: new Set(pinned) }), budget, discarded };
@@ -170,11 +170,22 @@ test("variants take the bytes of their slots, and those used least of late give 
   placed.use("late");
   load(placed, "new", needs("cccc"));
   assert.deepEqual(placed.names, ["often", "late", "new"]);
-  assert.deepEqual([budget.bytesCommitted, discarded], [8, [1]]);
+  assert.equal(budget.bytesCommitted, 8);
+  assert.deepEqual(discarded, [{ index: null, slots: new Map([["bb", 1]]) }]); // its row has the new one
   assert.equal(load(placed, "huge", needs("a", "bb", "cccc"), new Set(["often"])), undefined);
   assert.deepEqual(placed.names, ["often", "late", "new"]);
   for (const name of placed.names) placed.drop(name);
   assert.equal(budget.bytesCommitted, 0);
+});
+
+test("one that comes for another takes its places as they are, and only what is dropped for nobody is given back", () => {
+  const { placed, discarded } = byteResidency(4);
+  load(placed, "first", needs("a", "bb"));
+  const { index, slots } = placed.find("first")!;
+  assert.deepEqual(load(placed, "second", needs("a", "bb")), { index, slots });
+  assert.deepEqual(discarded, [{ index: null, slots: new Map() }]);
+  placed.drop("second");
+  assert.deepEqual(discarded[1], { index, slots });
 });
 
 test("whoever else is short of memory gets that of variants which nobody needs, but of no pinned one and none on its way", () => {

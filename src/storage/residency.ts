@@ -19,8 +19,14 @@ export interface SlotMemory {
   bytesOf(needs: SlotNeeds): number;
   /** What it takes to load so many bytes again. */
   msOf(bytes: number): number;
-  /** Gives back the memory of a variant's slots. */
-  discard(placement: Placement): void;
+  /** Gives back the memory of slots, and of a variant's own row unless somebody has it. */
+  discard(freed: FreedPlaces): void;
+}
+
+/** What nobody has any more of a placement. */
+export interface FreedPlaces {
+  readonly index: number | null;
+  readonly slots: ReadonlyMap<string, number>;
 }
 
 /** Where a variant lies. */
@@ -51,6 +57,8 @@ export class Residency {
   readonly #freeIndexes: number[];
   /** Least recently used first. */
   readonly #placed = new Map<string, Resident>();
+  /** While a place is being found: those who make room for it, whose places it may take as they are. */
+  #dropped: Placement[] | undefined;
   /** Uses of any variant: the turns of heat. */
   #uses = 0;
 
@@ -110,14 +118,18 @@ export class Residency {
     const victims = this.#victims(needs, spared);
     const bytes = bytesOf(needs);
     if (victims === undefined || !budget.hasRoom(bytes, spared)) return undefined;
+    const dropped: Placement[] = [];
+    this.#dropped = dropped;
     for (const victim of victims) this.drop(victim);
     assert(budget.makeRoom(bytes, spared), "there was room for it");
+    this.#dropped = undefined;
     budget.commit(bytes);
     const slots = new Map([...needs].map((classId) => [classId, this.#freeSlots.get(classId)!.shift()!]));
     // Who loads it wants it, which is as good as a use.
     const heat = heated(coldest, this.#uses);
     const resident = { index: this.#freeIndexes.shift()!, slots, bytes, heat, isLoading: true };
     this.#placed.set(variant, resident);
+    for (const place of dropped) this.#memory.discard(withoutThoseOf(resident, place));
     return resident;
   }
 
@@ -138,10 +150,13 @@ export class Residency {
     const resident = this.#placed.get(variant);
     assert(resident, `${variant} is dropped but was not placed`);
     this.#placed.delete(variant);
-    this.#freeIndexes.push(resident.index);
-    for (const [classId, slot] of resident.slots) this.#freeSlots.get(classId)!.push(slot);
+    // First again: memory that somebody had is given to the next one as it is, and need not be had from the system anew.
+    this.#freeIndexes.unshift(resident.index);
+    for (const [classId, slot] of resident.slots) this.#freeSlots.get(classId)!.unshift(slot);
     this.#memory.budget.release(resident.bytes);
-    this.#memory.discard(resident);
+    const { index, slots } = resident;
+    if (this.#dropped) this.#dropped.push({ index, slots });
+    else this.#memory.discard({ index, slots });
   }
 
   *#holdings(spared: ReadonlySet<string>): Iterable<Holding> {
@@ -185,4 +200,12 @@ export class Residency {
         victims.some((name) => this.#placed.get(name)!.slots.has(classId)),
     );
   }
+}
+
+/** What another one's placement leaves of the places of one that was dropped. */
+function withoutThoseOf({ index, slots }: Placement, dropped: Placement): FreedPlaces {
+  return {
+    index: dropped.index === index ? null : dropped.index,
+    slots: new Map([...dropped.slots].filter(([classId, slot]) => slots.get(classId) !== slot)),
+  };
 }
