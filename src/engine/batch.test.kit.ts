@@ -25,7 +25,7 @@ const config = smallConfig({
 export const residents: Readonly<Record<string, ResidentVariant>> = {
   clinc: resident(0, { "q1_0.1": 4 }),
   dates: resident(1, { "q1_0.1": 0, "q1_0.2": 7 }),
-  roman: resident(2, { "tq1_0.1": 1 }),
+  roman: resident(2, { "q4_0.1": 1 }),
   kana: { ...resident(3, { "q1_0.1": 2 }), vocabSize: vocabSize + 7 },
   lora: resident(4, { f16x8: 3 }),
   both: resident(5, { "q1_0.1": 1, f16x8: 0 }),

@@ -73,7 +73,7 @@ test("rows of variants come first, those with parts of one class side by side, t
     "also@clinc/4 4+1!",
   );
   assert.equal(printRows(batch), "1.4 4.4 2.4 3.4 0.4");
-  assert.deepEqual(printRuns(batch.runs), ["q1_0.1 0…2 [4 4 0]", "q1_0.2 2…2 [7]", "tq1_0.1 3…3 [1]"]);
+  assert.deepEqual(printRuns(batch.runs), ["q1_0.1 0…2 [4 4 0]", "q1_0.2 2…2 [7]", "q4_0.1 3…3 [1]"]);
   assert.deepEqual([...batch.vectorRows!], [1, 1, 2, 3, 0]);
   assert.deepEqual([...batch.attention!.gather!], [4, 0, 2, 3, 1], "attention still goes by region");
 });

@@ -1,5 +1,5 @@
 import { type DType, embeddingName, ownHeadName, parametersOf, type SlotClass } from "../core/index.js";
-import type { TensorContents } from "../formats/index.js";
+import { slotPlanesOf, type TensorContents } from "../formats/index.js";
 import { contiguousStrides, type Tensor } from "../ggml/index.js";
 import type { DecoderState, Part } from "../model/index.js";
 import type { Placement } from "../storage/index.js";
@@ -77,7 +77,8 @@ function partPieces(part: Part, slot: number, slotClass: SlotClass, tensor: Plan
     pieceOf(pool, slot, { kind: "blob", blob, form });
   if (part.kind === "plane") {
     assert(slotClass.kind === "plane", "a pool of planes is of another class");
-    return [piece(part.plane, tensor.planes[slotClass.plane - 1]!)];
+    const { blob, form } = planeContent(tensor, slotClass.plane - 1, part.plane);
+    return [piece(part.plane, blob, form)];
   }
   assert(slotClass.kind === "factors", "a pool of factors is of another class");
   const { rank, dtype } = slotClass;
@@ -87,6 +88,15 @@ function partPieces(part: Part, slot: number, slotClass: SlotClass, tensor: Plan
   if (part.down) pieces.push(piece(part.down, factors.down));
   if (part.turned) pieces.push(piece(part.turned, factors.down, turnedForm(part.turned, dtype, rank)));
   return pieces;
+}
+
+/** The blob that a pool has as plane number `index`, which counts from 0, and the form in which it has it. */
+function planeContent({ planeDType, planes }: Planes, index: number, pool: Tensor): { blob: string; form: BlobForm } {
+  assert(planeDType, "a matrix without planes has slots of them");
+  const { count } = slotPlanesOf(planeDType);
+  const blob = planes[Math.floor(index / count)]!;
+  if (count === 1) return { blob, form: { kind: "itself" } };
+  return { blob, form: { kind: "signs", half: index % count === 0 ? "first" : "second", cols: pool.extents[0] } };
 }
 
 /** The form of `down` in a pool that has it transposed. */

@@ -1,4 +1,5 @@
 import { type DType, dtypes } from "../core/index.js";
+import { signsOfTernary, type TernaryHalf } from "../formats/index.js";
 import { fromFloat32, toFloat32 } from "../ggml/index.js";
 
 /** What a piece of a load is: bytes that are at hand, or a blob, in the form in which a pool has it. */
@@ -11,6 +12,8 @@ export type BlobForm =
   | { readonly kind: "itself" }
   /** As f32. */
   | { readonly kind: "numbers"; readonly dtype: DType }
+  /** A ternary plane as one of the two sign planes that it is the sum of. */
+  | { readonly kind: "signs"; readonly half: TernaryHalf; readonly cols: number }
   /** `[rank, cols in whole blocks]` transposed, `[cols, rank in whole blocks]`. */
   | {
       readonly kind: "turned";
@@ -28,6 +31,7 @@ export function formed(bytes: Uint8Array, form: BlobForm): Uint8Array {
     const { buffer } = toFloat32(form.dtype, bytes, elementsOf(form.dtype, bytes));
     return new Uint8Array(buffer);
   }
+  if (form.kind === "signs") return signsOfTernary(bytes, form.cols, form.half);
   const { from, rank, to, paddedRank, cols } = form;
   const down = toFloat32(from, bytes, elementsOf(from, bytes));
   const paddedCols = down.length / rank;
