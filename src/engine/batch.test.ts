@@ -178,7 +178,13 @@ test("which slot and which variant does not change the shape key; which classes 
   assert.equal(new Set(kinds.map(key)).size, kinds.length);
 });
 
-const merging = context({ mergeable: new Set(["q1_0.1", "q1_0.2"]) });
+const merging = context({
+  mergeable: new Map([
+    ["q1_0.1", "merged"],
+    ["q1_0.2", "merged"],
+    ["f16x8", "added"],
+  ]),
+});
 
 test("rows of a long prompt come first, to be merged; its answer and short prompts are computed as ever", () => {
   const batch = layoutBatch(
@@ -206,8 +212,13 @@ test("a chunk is merged if the prompt is long enough, however short the chunk", 
   assert.deepEqual(printMerged(layoutBatch(planOf("a@clinc/0 16+1! of 16"), merging)), []);
 });
 
-test("variants with parts that are not to be merged, and the base, are not", () => {
-  const batch = layoutBatch(planOf("a/0 0+40!", "b@both/1 0+40!", "c@lora/2 0+40!", "d@roman/3 0+40!"), merging);
+test("factors do not keep planes from being merged", () => {
+  const batch = layoutBatch(planOf("a@both/0 0+16!", "b@lora/1 0+16!"), merging);
+  assert.deepEqual(printMerged(batch), ["0…15 {q1_0.1 1, f16x8 0}"]);
+});
+
+test("variants with parts that are not to be merged, or none that are, and the base, are not", () => {
+  const batch = layoutBatch(planOf("a/0 0+40!", "c@lora/2 0+40!", "d@roman/3 0+40!"), merging);
   assert.deepEqual(printMerged(batch), []);
 });
 

@@ -34,7 +34,7 @@ const layout = (state: DecoderState, stepTokens: number) => {
     contextLength: state.cache.contextLength,
     extraRows: state.pools?.layout.extraRows ?? 0,
     attendsByRow: false,
-    mergeable: new Set(),
+    mergeable: new Map(),
     resident,
   });
 };

@@ -13,6 +13,7 @@ import {
   type DecoderState,
   decode,
   type GroupedAttention,
+  type MergedPart,
   mergeableClasses,
   type StepInputs,
   type StepOutputs,
@@ -57,7 +58,7 @@ const tensorsAround = 1024;
 export class Stepper implements Disposable {
   readonly #device: Device;
   readonly #state: DecoderState;
-  readonly #mergeable: ReadonlySet<string>;
+  readonly #mergeable: ReadonlyMap<string, MergedPart>;
   readonly #memory: GraphMemory;
   #built: BuiltStep | undefined;
   #computeMs = 0;

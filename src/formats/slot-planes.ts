@@ -15,13 +15,6 @@ const { blockBytes: ternaryBlockBytes } = dtypes[ternaryDType];
 const { blockSize: signBlock, blockBytes: signBlockBytes } = dtypes[signDType];
 const ternaryScaleOffset = 52;
 
-/** The three runs of a ternary block: `bytes` from `at` on, of `digits` trits each, as long as a group of signs is wide. */
-const runs = [
-  { at: 0, bytes: 32, digits: 5 },
-  { at: 32, bytes: 16, digits: 5 },
-  { at: 48, bytes: 4, digits: 4 },
-] as const;
-
 /** Which of the two planes a ternary one becomes: they are told apart where it is zero. */
 export type TernaryHalf = "first" | "second";
 
@@ -38,7 +31,7 @@ export function slotPlanesOf(dtype: PlaneDType): { readonly dtype: DType; readon
  * @returns as many rows of blocks of signs
  */
 export function signsOfTernary(bytes: Uint8Array, cols: number, half: TernaryHalf): Uint8Array {
-  const isSet = setDigits[half];
+  const digitsOf = setDigits[half];
   const ternaryBlocks = paddedCols(ternaryDType, cols) / dtypes[ternaryDType].blockSize;
   const signBlocks = paddedCols(signDType, cols) / signBlock;
   const rows = bytes.length / (ternaryBlocks * ternaryBlockBytes);
@@ -49,7 +42,7 @@ export function signsOfTernary(bytes: Uint8Array, cols: number, half: TernaryHal
     for (let block = 0; block < ternaryBlocks; block++, from += ternaryBlockBytes) {
       const scaleAt = from + ternaryScaleOffset;
       const scale = numberToF16(f16ToNumber(bytes[scaleAt]! | (bytes[scaleAt + 1]! << 8)) / 2);
-      gatherBits(bytes, from, isSet, bits);
+      gatherBits(bytes, from, digitsOf, bits);
       // Where the columns end in the middle of a block there is one of signs for it.
       const count = Math.min(2, signBlocks - 2 * block);
       for (let own = 0; own < count; own++, to += signBlockBytes) {
@@ -62,32 +55,38 @@ export function signsOfTernary(bytes: Uint8Array, cols: number, half: TernaryHal
   return signs;
 }
 
-/** The bits of a block's 256 trits: trit by trit from a table of what each byte's digits are. */
-function gatherBits(bytes: Uint8Array, block: number, isSet: Uint8Array, bits: Uint8Array): void {
-  let first = 0;
-  for (const { at, bytes: width, digits } of runs) {
-    bits.fill(0, first / 8, (first + width * digits) / 8);
-    for (let m = 0; m < width; m++) {
-      const mask = isSet[bytes[block + at + m]!]!;
-      for (let digit = 0; digit < digits; digit++) {
-        const trit = first + digit * width + m;
-        bits[trit >> 3]! |= ((mask >> digit) & 1) << (trit & 7);
-      }
+/** The bits of a block's 256 trits. Bytes side by side hold trits side by side, five times: four bytes a half of five bytes of bits. */
+function gatherBits(bytes: Uint8Array, block: number, digitsOf: Int32Array, bits: Uint8Array): void {
+  const four = (at: number) =>
+    digitsOf[bytes[at]!]! |
+    (digitsOf[bytes[at + 1]!]! << 1) |
+    (digitsOf[bytes[at + 2]!]! << 2) |
+    (digitsOf[bytes[at + 3]!]! << 3);
+  for (let m = 0; m < 48; m += 8) {
+    const low = four(block + m);
+    const high = four(block + m + 4);
+    // 32 bytes, whose trits of one digit are 4 bytes of bits, then 16, whose are 2.
+    const digitBytes = m < 32 ? 4 : 2;
+    const to = m < 32 ? m / 8 : 20 + (m - 32) / 8;
+    for (let digit = 0; digit < 5; digit++) {
+      bits[to + digit * digitBytes] = ((low >> (4 * digit)) & 15) | (((high >> (4 * digit)) & 15) << 4);
     }
-    first += width * digits;
   }
+  const last = four(block + 48);
+  bits[30] = last;
+  bits[31] = last >> 8;
 }
 
-/** Of each byte, which of its five digits set a sign: bit 0 for the first. */
-const setDigits: Readonly<Record<TernaryHalf, Uint8Array>> = { first: digitsFrom(1), second: digitsFrom(2) };
+/** Of each byte, which of its five digits set a sign: bit 0 for the first, bit 4 for the second, and so on. */
+const setDigits: Readonly<Record<TernaryHalf, Int32Array>> = { first: digitsFrom(1), second: digitsFrom(2) };
 
-function digitsFrom(least: number): Uint8Array {
-  return Uint8Array.from({ length: 256 }, (_, byte) => {
-    let mask = 0;
+function digitsFrom(least: number): Int32Array {
+  return Int32Array.from({ length: 256 }, (_, byte) => {
+    let set = 0;
     for (let digit = 0; digit < 5; digit++) {
       const fraction = (byte * 3 ** digit) & 255;
-      mask |= Number((fraction * 3) >> 8 >= least) << digit;
+      set |= Number((fraction * 3) >> 8 >= least) << (4 * digit);
     }
-    return mask;
+    return set;
   });
 }

@@ -4,6 +4,7 @@ export { BaseMatrix, multiplyInterleaved, type ProductPlace } from "./base-matri
 export { type BindInput, computeOnce, runOnce } from "./compute-once.js";
 export { Device } from "./device.js";
 export { type Draw, drawRows, packDraws } from "./draw.js";
+export { addFactors, type FactorProduct } from "./factor-product.js";
 export * as gradients from "./gradients.js";
 export { Graph, GraphError, type Rope } from "./graph.js";
 export { GraphMemory } from "./graph-memory.js";
@@ -13,7 +14,7 @@ export { type DeviceKind, isInstalled } from "./library.js";
 export { type MergedProduct, mergedDType, mergedPlanesMax, multiplyMerged } from "./merged-product.js";
 export { stackEntryBytes } from "./paged-layout.js";
 export { pageBytes } from "./pages.js";
-export { addPoolProduct, addProduct, type PoolProduct } from "./pool-product.js";
+export { addPoolProduct, type PoolProduct } from "./pool-product.js";
 export { fromFloat32, toFloat32 } from "./quantize.js";
 export { attendByRow, attendsByRow, type RowAttention } from "./row-attention.js";
 export { contiguousStrides, extentsOf, type ShapeLike, Tensor } from "./tensor.js";

@@ -367,6 +367,10 @@ export interface KernelFunctions {
   readonly addSigns: Pointer;
   /** In place: the product of an interleaved matrix, and sign planes merged into it, with rows of them; see native/merged-planes.h. */
   readonly multiplyMerged: Pointer;
+  /** The first of a pair of factors with such activations, as floats. Its data is the first row. */
+  readonly multiplyDown: Pointer;
+  /** In place: the second of a pair with what the first made, added. Its data is the first row, and above 32 bits the first output. */
+  readonly addUp: Pointer;
   /** Attention of rows over the cells of their own sequences. Its data is the window, 0 for none. */
   readonly attend: Pointer;
   /** A token for each row of logits, as native/logits.h draws them. */
@@ -413,6 +417,8 @@ export function bindKernels(file: string): {
         lookUp: lib.symbol(`kindred_look_up_${name}`),
         addSigns: lib.symbol(`kindred_signs_${name}`),
         multiplyMerged: lib.symbol(`kindred_merged_${name}`),
+        multiplyDown: lib.symbol(`kindred_factors_down_${name}`),
+        addUp: lib.symbol(`kindred_factors_up_${name}`),
         attend: lib.symbol(`kindred_attend_${name}`),
         draw: lib.symbol(`kindred_draw_${name}`),
         largest: (logits) => largest(logits, logits.length),
