@@ -10,7 +10,7 @@
 #include "floats.h"
 
 // Weights of so many outputs, so many inputs of each, and rows of activations are multiplied at a time: whole blocks, in the first cache.
-enum { factor_tile = 4, factor_inputs = 512, factor_rows = 16 };
+enum { factor_tile = 4, factor_inputs = 256, factor_rows = 32 };
 
 // Rows by their slots: at first those of the first row's slot, then those of the next one that differs, and so on.
 struct slot_walk {
