@@ -51,6 +51,11 @@ struct row_chunk {
 
 ALWAYS_INLINE size_t group_bytes(struct row_chunk chunk) { return (size_t)chunk.rows * row_group_bytes; }
 
+// The steps of a group's rows.
+ALWAYS_INLINE float *group_steps(const char *group, struct row_chunk chunk) {
+  return (float *)(group + (size_t)chunk.rows * (group_inputs + sizeof(int32_t)));
+}
+
 // The chunk of a row, of `rows` rows in all.
 ALWAYS_INLINE struct row_chunk row_chunk(void *data, int64_t inputs, int64_t rows, int64_t row) {
   const int64_t first = row / chunk_rows * chunk_rows, left = rows - first;
@@ -92,7 +97,7 @@ ALWAYS_INLINE void quantize_group(const float *x, float scale, float largest_of_
   int8_t *own = (int8_t *)group + row * group_inputs;
   for (int i = 0; i < group_inputs; i++) own[i] = (int8_t)values[i];
   int32_t *offsets = (int32_t *)(group + chunk.rows * group_inputs);
-  float *steps = (float *)(offsets + chunk.rows);
+  float *steps = group_steps(group, chunk);
   offsets[row] = float_bits - 128 * sum;
   steps[row] = step;
   steps[chunk.rows + row] = -12582912.0f * step;

@@ -1,15 +1,6 @@
 // Softmax attention of rows over the cells of their own sequences, from the first to the row's own and no further.
 //
-// This is a template: before it is included, a file has defined TARGET and, of the vectors that it works with,
-//
-//   vec, lanes                        a register of floats, and how many; a power of two, 16 at most
-//   queries_at_once                   as there are registers for: four times as many sums, 4 at most
-//   load(from), store(to, v), splat(x)
-//   multiply_add(a, b, c)             a · b + c
-//   larger(a, b)                      of each pair of numbers the larger one
-//   sums(a, b, c, d, to)              the sum of each of four, side by side: first that of each four lanes, (0 + partner) + (the others)
-//   partner                           1 or 2; of two fours they are added, of four the first and the third first
-//   from_halves(from)                 as many half floats
+// A template, over the registers of floats.h: `fours_at_once` queries are taken at a time.
 //
 // Keys and values of a chunk of cells are turned into floats once for all queries that look at them: of neighbouring rows of a
 // sequence, and of all heads that share a head of keys. As many of these as a register has lanes lie side by side in it, and need no
@@ -18,17 +9,10 @@
 // Gimelshein 2018).
 #pragma once
 #include <math.h>
-#include <string.h>
 #include "exponential.h"
+#include "floats.h"
 
 enum { chunk_cells = 32, tile_rows = 16, head_max = 256, queries_max = 64 };
-
-enum { type_f32 = 0, type_f16 = 1, type_q8_0 = 8 };
-
-struct q8_0_block {
-  uint16_t scale;  // half float
-  int8_t values[32];
-};
 
 // A tile's queries and what became of them so far.
 struct attention {
@@ -74,7 +58,7 @@ TARGET ALWAYS_INLINE void scores_of(const struct attention *own, int query, cons
   const float *queries = own->query + query * padded;
   for (int64_t cell = 0; cell < cells; cell += 4) {
     const float *keys = own->keys + cell * padded;
-    vec sum[queries_at_once][4];
+    vec sum[fours_at_once][4];
     for (int q = 0; q < count; q++)
       for (int c = 0; c < 4; c++) sum[q][c] = splat(0.0f);
     for (int64_t i = 0; i < padded; i += lanes) {
@@ -97,7 +81,7 @@ TARGET ALWAYS_INLINE void add_values(struct attention *own, int query, const int
   for (int64_t i = 0; i < padded; i += 4 * lanes) {
     const int registers = padded - i < 4 * lanes ? (int)((padded - i) / lanes) : 4;
     if (registers == 4) {
-      vec sum[queries_at_once][4];
+      vec sum[fours_at_once][4];
       for (int q = 0; q < count; q++)
         for (int r = 0; r < 4; r++) sum[q][r] = load(sums_of + q * padded + i + r * lanes);
       for (int64_t cell = 0; cell < cells; cell++) {
@@ -155,7 +139,7 @@ TARGET ALWAYS_INLINE void weigh_scores(struct attention *own, int query, int64_t
 // `count` queries, against one chunk, which begins at cell `chunk` of the sequence. What lies beyond the end
 // of the sequence in keys and values is zeros or cells of an earlier chunk: numbers, which a weight of 0 leaves out.
 TARGET ALWAYS_INLINE void attend_to_chunk(struct attention *own, int query, const int count, int64_t chunk) {
-  float weights[queries_at_once][chunk_cells];
+  float weights[fours_at_once][chunk_cells];
   int64_t cells = 0;
   for (int q = query; q < query + count; q++) {
     const int64_t end = own->end[q] - chunk;
@@ -358,11 +342,11 @@ TARGET ALWAYS_INLINE void attend_rows(struct ggml_tensor *result, int thread, in
         }
         int query = 0;
         for (; query < own.side_by_side; query += lanes) attend_side_by_side(&own, query, chunk);
-        for (; query + queries_at_once <= count; query += queries_at_once) attend_to_chunk(&own, query, queries_at_once, chunk);
+        for (; query + fours_at_once <= count; query += fours_at_once) attend_to_chunk(&own, query, fours_at_once, chunk);
         const int left = count - query;
-        if (queries_at_once > 3 && left == 3) attend_to_chunk(&own, query, 3, chunk);
-        if (queries_at_once > 2 && left == 2) attend_to_chunk(&own, query, 2, chunk);
-        if (queries_at_once > 1 && left == 1) attend_to_chunk(&own, query, 1, chunk);
+        if (fours_at_once > 3 && left == 3) attend_to_chunk(&own, query, 3, chunk);
+        if (fours_at_once > 2 && left == 2) attend_to_chunk(&own, query, 2, chunk);
+        if (fours_at_once > 1 && left == 1) attend_to_chunk(&own, query, 1, chunk);
       }
       for (int query = 0; query < count; query++) {
         float *of_row = (float *)((char *)result->data + (size_t)(row + query % tile) * result->nb[1]);

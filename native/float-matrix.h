@@ -3,66 +3,54 @@
 //   matrix    strips of 16 outputs, one after the other; as many bytes as the rows that they are made of
 //   strip     of each input 16 × f16 or bf16, one an output
 //
-// Products are sums in 32 bits of what is multiplied in 32 bits: nothing is rounded but the sums. Who includes this says first:
+// Products are sums in 32 bits of what is multiplied in 32 bits: nothing is rounded but the sums.
 //
-//   TARGET          what functions are compiled for
-//   part_bytes      of the registers that sums are in: a strip is one part or several
+// A template, over the registers of floats.h: a strip is one or several of them. Who includes it says first
+//
 //   float_rows_max  rows whose sums all stay in registers, at most tile_rows_max
 //   float_chains    sums that each output has, of every so-manieth input: one alone would wait for itself
-
-// and defines `widen_halves` and `widen_brains`: as many f16 or bf16 as a part has to a part.
 #pragma once
 #include "base-matrix.h"
+#include "floats.h"
 
-// ggml's numbers of types. A strip of f32 is what is merged, see merged-floats.h.
-enum { float_type_f32 = 0, float_type_f16 = 1, float_type_bf16 = 30 };
+enum { type_bf16 = 30, strip_parts = strip_outputs / lanes };
 
 // Inputs that are taken together: a strip's weights for them stay in the first cache while all rows of a chunk go by.
 enum { panel_inputs = 512 };
 
-typedef float part __attribute__((vector_size(part_bytes)));
-
-enum { part_outputs = part_bytes / sizeof(float), strip_parts = strip_outputs / part_outputs };
-
-TARGET ALWAYS_INLINE part widen_halves(const uint16_t *halves);
-TARGET ALWAYS_INLINE part widen_brains(const uint16_t *brains);
-
-// A part of a strip's weights, from the `at`-th on.
-TARGET ALWAYS_INLINE part weights_at(const int type, const void *strip, int64_t at) {
-  if (type == float_type_bf16) return widen_brains((const uint16_t *)strip + at);
-  if (type == float_type_f16) return widen_halves((const uint16_t *)strip + at);
-  part own;
-  memcpy(&own, (const float *)strip + at, sizeof own);
-  return own;
+// A register of a strip's weights, from the `at`-th on. Strips of f32 are what is merged, see merged-floats.h.
+TARGET ALWAYS_INLINE vec strip_weights(const int type, const void *strip, int64_t at) {
+  if (type == type_bf16) return from_brains((const uint16_t *)strip + at);
+  if (type == type_f16) return from_halves((const uint16_t *)strip + at);
+  return load((const float *)strip + at);
 }
-
 
 // Multiplies `inputs` inputs of a strip with `rows` rows, at most float_rows_max, and writes the products to y, or adds them.
 TARGET ALWAYS_INLINE void float_tile(const int rows, const int type, int adds, const void *strip, int64_t inputs, struct row_span x,
                                      struct row_span y) {
-  part sums[float_chains][tile_rows_max][strip_parts];
+  vec sum[float_chains][tile_rows_max][strip_parts];
 #pragma GCC unroll 8
   for (int chain = 0; chain < float_chains; chain++) {
 #pragma GCC unroll 8
     for (int row = 0; row < rows; row++) {
 #pragma GCC unroll 4
-      for (int own = 0; own < strip_parts; own++) sums[chain][row][own] = (part){0};
+      for (int own = 0; own < strip_parts; own++) sum[chain][row][own] = splat(0.0f);
     }
   }
   for (int64_t k = 0; k < inputs; k += float_chains) {
-    if (type != float_type_f32) __builtin_prefetch((const uint16_t *)strip + k * strip_outputs + prefetch_bytes / 2);
+    if (type != type_f32) __builtin_prefetch((const uint16_t *)strip + k * strip_outputs + prefetch_bytes / 2);
 #pragma GCC unroll 8
     for (int chain = 0; chain < float_chains; chain++) {
-      part weights[strip_parts];
+      vec weights[strip_parts];
 #pragma GCC unroll 4
       for (int own = 0; own < strip_parts; own++) {
-        weights[own] = weights_at(type, strip, (k + chain) * strip_outputs + own * part_outputs);
+        weights[own] = strip_weights(type, strip, (k + chain) * strip_outputs + own * lanes);
       }
 #pragma GCC unroll 8
       for (int row = 0; row < rows; row++) {
-        const float value = ((const float *)(x.first + row * x.bytes))[k + chain];
+        const vec value = splat(((const float *)(x.first + row * x.bytes))[k + chain]);
 #pragma GCC unroll 4
-        for (int own = 0; own < strip_parts; own++) sums[chain][row][own] += weights[own] * value;
+        for (int own = 0; own < strip_parts; own++) sum[chain][row][own] = multiply_add(weights[own], value, sum[chain][row][own]);
       }
     }
   }
@@ -70,15 +58,11 @@ TARGET ALWAYS_INLINE void float_tile(const int rows, const int type, int adds, c
   for (int row = 0; row < rows; row++) {
 #pragma GCC unroll 4
     for (int own = 0; own < strip_parts; own++) {
-      part sum = sums[0][row][own], before;
+      vec all = sum[0][row][own];
 #pragma GCC unroll 8
-      for (int chain = 1; chain < float_chains; chain++) sum += sums[chain][row][own];
-      float *to = (float *)(y.first + row * y.bytes) + own * part_outputs;
-      if (adds) {
-        memcpy(&before, to, sizeof before);
-        sum += before;
-      }
-      memcpy(to, &sum, sizeof sum);
+      for (int chain = 1; chain < float_chains; chain++) all = add(all, sum[chain][row][own]);
+      float *to = (float *)(y.first + row * y.bytes) + own * lanes;
+      store(to, adds ? add(all, load(to)) : all);
     }
   }
 }
@@ -139,7 +123,7 @@ TARGET ALWAYS_INLINE void look_up_floats(struct ggml_tensor *result, int thread,
     float *to = (float *)((char *)result->data + (size_t)row * result->nb[1]);
     for (int64_t k = 0; k < inputs; k++) {
       const uint32_t bits = (uint32_t)from[k * strip_outputs] << 16;
-      if (matrix->type == float_type_bf16) memcpy(to + k, &bits, sizeof bits);
+      if (matrix->type == type_bf16) memcpy(to + k, &bits, sizeof bits);
       else to[k] = kindred_halves[from[k * strip_outputs]];
     }
   }
@@ -163,9 +147,9 @@ TARGET ALWAYS_INLINE void interleave_floats(uint16_t *to, const uint16_t *from, 
   TARGET void kindred_multiply_floats_##NAME(struct ggml_tensor *result, int thread, int threads, void *place) {    \
     const uint64_t own = (uint64_t)(uintptr_t)place;                                                               \
     const int adds = own & 1;                                                                                      \
-    if (result->src[adds + 1]->type == float_type_bf16)                                                            \
-      multiply_floats(result, thread, threads, float_type_bf16, adds, (int64_t)(own >> 32));                       \
-    else multiply_floats(result, thread, threads, float_type_f16, adds, (int64_t)(own >> 32));                     \
+    if (result->src[adds + 1]->type == type_bf16)                                                            \
+      multiply_floats(result, thread, threads, type_bf16, adds, (int64_t)(own >> 32));                       \
+    else multiply_floats(result, thread, threads, type_f16, adds, (int64_t)(own >> 32));                     \
   }                                                                                                                \
   TARGET void kindred_look_up_floats_##NAME(struct ggml_tensor *result, int thread, int threads, void *none) {     \
     (void)none;                                                                                                    \

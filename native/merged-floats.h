@@ -6,35 +6,25 @@
 // Inputs that are merged at a time: as many as stay in the first cache. Whole blocks of planes.
 enum { merged_inputs = 256 };
 
-typedef uint32_t part_bits __attribute__((vector_size(part_bytes)));
-typedef uint8_t part_signs __attribute__((vector_size(part_bytes / 4)));
-
-// Writes a part's outputs of as many inputs of a strip with planes added.
+// Writes a register's outputs of as many inputs of a strip with planes added.
 TARGET ALWAYS_INLINE void merge_floats(const int type, int planes, const uint16_t *strip, const struct sign_strip *signs, int64_t inputs,
                                        int first_output, float *to) {
   for (int64_t group = 0; group * group_inputs < inputs; group++) {
-    part scales[merged_planes_max];
+    vec scales[merged_planes_max];
     for (int plane = 0; plane < planes; plane++) {
-      scales[plane] = widen_halves(signs[plane].scales + group / block_groups * strip_outputs + first_output);
+      scales[plane] = from_halves(signs[plane].scales + group / block_groups * strip_outputs + first_output);
     }
-    // Inputs whose signs are in the same bytes, eight of each.
     for (int g = 0; g < 4; g++) {
-      part_bits spread[merged_planes_max];
-      for (int plane = 0; plane < planes; plane++) {
-        part_signs own;
-        memcpy(&own, signs[plane].signs + group * group_signs + g * strip_outputs + first_output, sizeof own);
-        spread[plane] = ~__builtin_convertvector(own, part_bits);
-      }
 #pragma GCC unroll 8
       for (int bit = 0; bit < 8; bit++) {
         const int64_t k = group * group_inputs + 4 * g + bit % 4 + bit / 4 * 16;
         if (k >= inputs) continue;
-        part sum = weights_at(type, strip, k * strip_outputs + first_output);
+        vec sum = strip_weights(type, strip, k * strip_outputs + first_output);
         for (int plane = 0; plane < planes; plane++) {
-          const part_bits minus = spread[plane] << (31 - bit) & 0x80000000u;
-          sum += (part)((part_bits)scales[plane] ^ minus);
+          const uint8_t *bytes = signs[plane].signs + group * group_signs + g * strip_outputs + first_output;
+          sum = add(sum, signed_by(scales[plane], bytes, bit));
         }
-        memcpy(to + k * strip_outputs + first_output, &sum, sizeof sum);
+        store(to + k * strip_outputs + first_output, sum);
       }
     }
   }
@@ -62,11 +52,11 @@ TARGET ALWAYS_INLINE void multiply_merged_floats(struct ggml_tensor *result, int
       const uint16_t *strip = (const uint16_t *)matrix->data + (index * inputs + k) * strip_outputs;
       struct sign_strip signs[merged_planes_max];
       for (int i = 0; i < planes; i++) signs[i] = sign_strip_of(plane[i], outputs, groups, index, k / block_inputs);
-      for (int first = 0; first < strip_outputs; first += part_outputs) {
+      for (int first = 0; first < strip_outputs; first += lanes) {
         merge_floats(type, planes, strip, signs, count, first, merged);
       }
       const struct row_span strip_y = {y + (size_t)index * strip_outputs * sizeof(float), result->nb[1]};
-      float_tiles(rows, float_type_f32, adds || k > 0, merged, count, panel_x, strip_y);
+      float_tiles(rows, type_f32, adds || k > 0, merged, count, panel_x, strip_y);
     }
   }
 }
@@ -76,7 +66,7 @@ TARGET ALWAYS_INLINE void multiply_merged_floats(struct ggml_tensor *result, int
   TARGET void kindred_merged_floats_##NAME(struct ggml_tensor *result, int thread, int threads, void *place) {  \
     const uint64_t own = (uint64_t)(uintptr_t)place;                                                            \
     const uint32_t classes = (uint32_t)(own & 0xffffffff) >> 1;                                                 \
-    if (result->src[3]->type == float_type_bf16)                                                                \
-      multiply_merged_floats(result, thread, threads, float_type_bf16, own & 1, classes, (int64_t)(own >> 32)); \
-    else multiply_merged_floats(result, thread, threads, float_type_f16, own & 1, classes, (int64_t)(own >> 32)); \
+    if (result->src[3]->type == type_bf16)                                                                \
+      multiply_merged_floats(result, thread, threads, type_bf16, own & 1, classes, (int64_t)(own >> 32)); \
+    else multiply_merged_floats(result, thread, threads, type_f16, own & 1, classes, (int64_t)(own >> 32)); \
   }

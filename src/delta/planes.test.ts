@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { PlaneDType } from "../formats/index.js";
-import { paddedCols, planeBytes } from "../formats/index.js";
+import { paddedCols, planeBytes, signsOfTernary } from "../formats/index.js";
 import { toFloat32 } from "../ggml/index.js";
 import { uniformAt } from "../util/index.js";
 import { gaussian } from "./codec-conformance.test.kit.js";
@@ -50,6 +50,43 @@ test("a ternary block comes back as written", () => {
     decoded.subarray(256),
     Float32Array.from(trits, (trit) => (trit - 1) * 0.5),
   );
+});
+
+/** The two planes of signs that slots hold for a ternary one, decoded and added. */
+const sumOfHalves = (bytes: Uint8Array, shape: { rows: number; cols: number }) => {
+  const [first, second] = (["first", "second"] as const).map((half) =>
+    decodePlane("q1_0", signsOfTernary(bytes, shape.cols, half), shape),
+  );
+  return first!.map((value, at) => value + second![at]!);
+};
+
+test("a ternary plane is the sum of the two planes of signs that slots hold for it", () => {
+  for (const cols of [1, 127, 128, 129, 256, 300, 385, 576]) {
+    const shape = { rows: 3, cols };
+    const bytes = createCodec("ternary").encode(gaussian(shape, cols), shape, "linear").planes[0]!.bytes;
+    const expected = decodePlane("tq1_0", bytes, shape);
+    assert.ok(cols === 1 || expected.includes(0));
+    assert.deepEqual(sumOfHalves(bytes, shape), expected, `${cols} columns`);
+  }
+});
+
+test("where half precision cannot halve a scale, what is zero stays zero and the rest is off by one of its steps", () => {
+  const step = 2 ** -24;
+  const trits = Uint8Array.from({ length: 256 }, (_, i) => i % 3);
+  for (const [scale, held] of [
+    [6 * step, 6 * step],
+    [7 * step, 8 * step],
+    [-5 * step, -4 * step],
+    [step, 0],
+    [0, 0],
+    [65504, 65504],
+  ] as const) {
+    const bytes = new Uint8Array(54);
+    writeTernaryBlock(bytes, 0, scale, trits);
+    const sum = sumOfHalves(bytes, { rows: 1, cols: 256 });
+    for (const [i, trit] of trits.entries())
+      assert.ok(sum[i] === (trit - 1) * held, `${scale} × ${trit - 1}: ${sum[i]}`);
+  }
 });
 
 test("what fills up the last block of a row is dropped", () => {

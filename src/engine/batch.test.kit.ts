@@ -21,11 +21,11 @@ const config = smallConfig({
   contextLength: 512,
 });
 
-/** Residents by name: clinc has one sign plane, dates two, roman a ternary one, kana one and seven words of its own, lora factors. */
+/** Residents by name: clinc has one sign plane, dates two, roman one of four bits, kana one and seven words of its own, lora factors. */
 export const residents: Readonly<Record<string, ResidentVariant>> = {
   clinc: resident(0, { "q1_0.1": 4 }),
   dates: resident(1, { "q1_0.1": 0, "q1_0.2": 7 }),
-  roman: resident(2, { "tq1_0.1": 1 }),
+  roman: resident(2, { "q4_0.1": 1 }),
   kana: { ...resident(3, { "q1_0.1": 2 }), vocabSize: vocabSize + 7 },
   lora: resident(4, { f16x8: 3 }),
   both: resident(5, { "q1_0.1": 1, f16x8: 0 }),
@@ -43,7 +43,7 @@ export function context(fields: Partial<Omit<BatchContext, "config">> & { slidin
     contextLength: 512,
     extraRows: 16,
     attendsByRow: false,
-    mergeable: new Set(),
+    mergeable: new Map(),
     resident: find,
     ...rest,
   };

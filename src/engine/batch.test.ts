@@ -73,7 +73,7 @@ test("rows of variants come first, those with parts of one class side by side, t
     "also@clinc/4 4+1!",
   );
   assert.equal(printRows(batch), "1.4 4.4 2.4 3.4 0.4");
-  assert.deepEqual(printRuns(batch.runs), ["q1_0.1 0…2 [4 4 0]", "q1_0.2 2…2 [7]", "tq1_0.1 3…3 [1]"]);
+  assert.deepEqual(printRuns(batch.runs), ["q1_0.1 0…2 [4 4 0]", "q1_0.2 2…2 [7]", "q4_0.1 3…3 [1]"]);
   assert.deepEqual([...batch.vectorRows!], [1, 1, 2, 3, 0]);
   assert.deepEqual([...batch.attention!.gather!], [4, 0, 2, 3, 1], "attention still goes by region");
 });
@@ -178,7 +178,13 @@ test("which slot and which variant does not change the shape key; which classes 
   assert.equal(new Set(kinds.map(key)).size, kinds.length);
 });
 
-const merging = context({ mergeable: new Set(["q1_0.1", "q1_0.2"]) });
+const merging = context({
+  mergeable: new Map([
+    ["q1_0.1", "merged"],
+    ["q1_0.2", "merged"],
+    ["f16x8", "added"],
+  ]),
+});
 
 test("rows of a long prompt come first, to be merged; its answer and short prompts are computed as ever", () => {
   const batch = layoutBatch(
@@ -206,8 +212,13 @@ test("a chunk is merged if the prompt is long enough, however short the chunk", 
   assert.deepEqual(printMerged(layoutBatch(planOf("a@clinc/0 16+1! of 16"), merging)), []);
 });
 
-test("variants with parts that are not to be merged, and the base, are not", () => {
-  const batch = layoutBatch(planOf("a/0 0+40!", "b@both/1 0+40!", "c@lora/2 0+40!", "d@roman/3 0+40!"), merging);
+test("factors do not keep planes from being merged", () => {
+  const batch = layoutBatch(planOf("a@both/0 0+16!", "b@lora/1 0+16!"), merging);
+  assert.deepEqual(printMerged(batch), ["0…15 {q1_0.1 1, f16x8 0}"]);
+});
+
+test("variants with parts that are not to be merged, or none that are, and the base, are not", () => {
+  const batch = layoutBatch(planOf("a/0 0+40!", "c@lora/2 0+40!", "d@roman/3 0+40!"), merging);
   assert.deepEqual(printMerged(batch), []);
 });
 

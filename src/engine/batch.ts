@@ -1,4 +1,5 @@
 import type { ModelConfig, Span, StepPlan } from "../core/index.js";
+import type { MergedPart } from "../model/index.js";
 import { alignUp, assert } from "../util/index.js";
 
 /** A variant on the device, as a step needs to know it. */
@@ -74,8 +75,8 @@ export interface BatchContext {
   readonly extraRows: number;
   /** Whether the device attends row by row, and needs no groups; see `attendsByRow`. */
   readonly attendsByRow: boolean;
-  /** Classes that do not keep a variant's planes from being merged; see `mergeableClasses`. */
-  readonly mergeable: ReadonlySet<string>;
+  /** Classes that a variant may have whose planes are merged, and what becomes of each; see `mergeableClasses`. */
+  readonly mergeable: ReadonlyMap<string, MergedPart>;
   resident(variant: string): ResidentVariant | undefined;
 }
 
@@ -189,8 +190,8 @@ function rowsOf(span: Span, context: BatchContext): Row[] {
 }
 
 function isMergeable(resident: ResidentVariant | undefined, { mergeable }: BatchContext): boolean {
-  if (!resident || resident.slots.size === 0) return false;
-  return [...resident.slots.keys()].every((classId) => mergeable.has(classId));
+  const parts = [...(resident?.slots.keys() ?? [])].map((classId) => mergeable.get(classId));
+  return parts.includes("merged") && !parts.includes(undefined);
 }
 
 /** Whether its logits are read: the last row of a span that samples, and the last rows of one that is scored. */

@@ -34,7 +34,7 @@ const layout = (state: DecoderState, stepTokens: number) => {
     contextLength: state.cache.contextLength,
     extraRows: state.pools?.layout.extraRows ?? 0,
     attendsByRow: false,
-    mergeable: new Set(),
+    mergeable: new Map(),
     resident,
   });
 };
@@ -63,7 +63,6 @@ test("the largest step fills its tokens, looks over whole regions and wants logi
       ["q1_0.1", 40],
       ["q1_0.2", 40],
       ["q8_0x32", 40],
-      ["tq1_0.1", 40],
     ],
   );
   assert.equal(batch.extraOutput?.length, 5);

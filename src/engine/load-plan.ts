@@ -1,5 +1,5 @@
 import { type DType, embeddingName, ownHeadName, parametersOf, type SlotClass } from "../core/index.js";
-import type { TensorContents } from "../formats/index.js";
+import { slotPlanesOf, type TensorContents } from "../formats/index.js";
 import { contiguousStrides, fitsStrips, type Tensor } from "../ggml/index.js";
 import type { DecoderState, Part } from "../model/index.js";
 import type { Placement } from "../storage/index.js";
@@ -95,7 +95,8 @@ function partPieces(part: Part, classId: string, slotClass: SlotClass, tensor: P
     pieceOf(pool, classId, { kind: "blob", blob, form });
   if (part.kind === "plane") {
     assert(slotClass.kind === "plane", "a pool of planes is of another class");
-    return [piece(part.plane, tensor.planes[slotClass.plane - 1]!, planeForm(part.plane, tensor.inputs))];
+    const { blob, form } = planeContent(tensor, slotClass.plane - 1, part.plane);
+    return [piece(part.plane, blob, form)];
   }
   assert(slotClass.kind === "factors", "a pool of factors is of another class");
   const { rank, dtype } = slotClass;
@@ -107,9 +108,19 @@ function partPieces(part: Part, classId: string, slotClass: SlotClass, tensor: P
   return pieces;
 }
 
-/** The form of a plane in its pool. */
-function planeForm({ dtype, extents: [, outputs] }: Tensor, inputs: number): BlobForm {
-  return fitsStrips(dtype, outputs) ? { kind: "strips", inputs, outputs } : { kind: "itself" };
+/** The blob that a pool has as plane number `index`, which counts from 0, and the form in which it has it. */
+function planeContent(
+  { planeDType, planes, inputs }: Planes,
+  index: number,
+  pool: Tensor,
+): { blob: string; form: BlobForm } {
+  assert(planeDType, "a matrix without planes has slots of them");
+  const { count } = slotPlanesOf(planeDType);
+  const [cols, outputs] = pool.extents;
+  const half = index % count === 0 ? ("first" as const) : ("second" as const);
+  const ternary = count === 1 ? undefined : { half, cols };
+  const strips = fitsStrips(pool.dtype, outputs) ? { inputs, outputs } : undefined;
+  return { blob: planes[Math.floor(index / count)]!, form: { kind: "plane", ternary, strips } };
 }
 
 /** The form of `down` in a pool that has it transposed. */

@@ -18,7 +18,10 @@ const variants: Readonly<Record<string, RandomVariant>> = {
   one: { seed: 1, dtype: "q1_0", planes: 1, extraRows: 3 },
   two: { seed: 2, dtype: "q1_0", planes: 2, extraRows: 0 },
   untied: { seed: 3, dtype: "q1_0", planes: 1, extraRows: 0, untied: true },
-  lora: { seed: 4, dtype: "q1_0", planes: 1, extraRows: 0, factors: [{ dtype: "f16", rank: 8 }] },
+  both: { seed: 4, dtype: "q1_0", planes: 1, extraRows: 0, factors: [{ dtype: "f16", rank: 8 }] },
+  ternary: { seed: 5, dtype: "tq1_0", planes: 1, extraRows: 0 },
+  lora: { seed: 6, dtype: "q1_0", planes: 0, extraRows: 0, factors: [{ dtype: "f16", rank: 8 }] },
+  bytes: { seed: 7, dtype: "q8_0", planes: 1, extraRows: 0 },
 };
 const { kernels, summary } = await loadKernels();
 
@@ -46,7 +49,7 @@ for (const dtype of dtypes) {
     const { bench, resident, model } = await open(dtype);
     using _ = bench;
     const outcomeOf = (one: SequenceSpec) => bench.run([one], { resident }).get(one.id)!.logits[0]!;
-    for (const variant of ["one", "two", "untied"]) {
+    for (const variant of ["one", "two", "untied", "both", "ternary"]) {
       const own = spec("a", words(60, 5), { variant });
       const [merged, plain] = [outcomeOf(own), outcomeOf(unmerged(own))];
       assert.notDeepEqual(merged, plain);
@@ -65,6 +68,7 @@ for (const dtype of dtypes) {
     for (const own of [
       spec("a", words(mergedPromptMin - 1, 1), { variant: "two" }),
       spec("a", words(40, 1), { variant: "lora" }),
+      spec("a", words(40, 1), { variant: "bytes" }),
       spec("a", words(40, 1)),
     ]) {
       const logits = (one: SequenceSpec) => bench.run([one], { resident }).get("a")!.logits;
@@ -83,6 +87,7 @@ for (const dtype of dtypes) {
       spec("d", words(5, 4), { variant: "one", maxTokens: 30 }),
       spec("e", words(20, 5), { variant: "lora", maxTokens: 9 }),
       spec("f", words(41, 6), { variant: "two", maxTokens: 8 }),
+      spec("g", words(37, 7), { variant: "both", maxTokens: 8 }),
     ];
     const alone = new Map<string, Outcome>();
     for (const one of specs) {

@@ -1,4 +1,5 @@
 import { type DType, dtypes } from "../core/index.js";
+import { signsOfTernary, type TernaryHalf } from "../formats/index.js";
 import { type ArrangeSigns, fromFloat32, toFloat32 } from "../ggml/index.js";
 
 /** What a piece of a load is: bytes that are at hand, or a blob, in the form in which a pool has it. */
@@ -9,8 +10,12 @@ export type PieceContent<Blob> =
 /** How a pool has a blob. */
 export type BlobForm =
   | { readonly kind: "itself" }
-  /** A sign plane: in strips where kernels look for it there, else as it is. */
-  | { readonly kind: "strips"; readonly inputs: number; readonly outputs: number }
+  /** A plane: of a ternary one, one of the two sign planes that it is the sum of; in strips where kernels look for it there. */
+  | {
+      readonly kind: "plane";
+      readonly ternary: { readonly half: TernaryHalf; readonly cols: number } | undefined;
+      readonly strips: { readonly inputs: number; readonly outputs: number } | undefined;
+    }
   /** As f32. */
   | { readonly kind: "numbers"; readonly dtype: DType }
   /** `[rank, cols in whole blocks]` transposed, `[cols, rank in whole blocks]`. */
@@ -24,8 +29,8 @@ export type BlobForm =
     };
 
 /** Whether a pool has the very bytes of a blob. */
-export function isAsStored({ kind }: BlobForm, arrange: ArrangeSigns | undefined): boolean {
-  return kind === "itself" || (kind === "strips" && !arrange);
+export function isAsStored(form: BlobForm, arrange: ArrangeSigns | undefined): boolean {
+  return form.kind === "itself" || (form.kind === "plane" && !form.ternary && !(form.strips && arrange));
 }
 
 /** Puts a blob where a pool has it, in the pool's form; what is left there is filled with zeros. */
@@ -35,11 +40,14 @@ export function putFormed(
   form: BlobForm,
   arrange: ArrangeSigns | undefined,
 ): void {
-  if (form.kind === "strips" && arrange) {
-    arrange(into, bytes, form.inputs, form.outputs);
+  if (form.kind !== "plane") {
+    putBytes(into, formed(bytes, form));
     return;
   }
-  putBytes(into, formed(bytes, form));
+  const { ternary, strips } = form;
+  const plane = ternary ? signsOfTernary(bytes, ternary.cols, ternary.half) : bytes;
+  if (strips && arrange) arrange(into, plane, strips.inputs, strips.outputs);
+  else putBytes(into, plane);
 }
 
 /** Puts bytes where a pool has them; what is left there is filled with zeros. */
@@ -48,8 +56,8 @@ export function putBytes(into: Uint8Array, bytes: Uint8Array): void {
   into.fill(0, bytes.length);
 }
 
-function formed(bytes: Uint8Array, form: BlobForm): Uint8Array {
-  if (form.kind === "itself" || form.kind === "strips") return bytes;
+function formed(bytes: Uint8Array, form: Exclude<BlobForm, { kind: "plane" }>): Uint8Array {
+  if (form.kind === "itself") return bytes;
   if (form.kind === "numbers") {
     const { buffer } = toFloat32(form.dtype, bytes, elementsOf(form.dtype, bytes));
     return new Uint8Array(buffer);

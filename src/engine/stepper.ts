@@ -15,6 +15,7 @@ import {
   type DecoderState,
   decode,
   type GroupedAttention,
+  type MergedPart,
   mergeableClasses,
   type StepInputs,
   type StepOutputs,
@@ -59,7 +60,7 @@ const tensorsAround = 1024;
 export class Stepper implements Disposable {
   readonly #device: Device;
   readonly #state: DecoderState;
-  readonly #mergeable: ReadonlySet<string>;
+  readonly #mergeable: ReadonlyMap<string, MergedPart>;
   readonly #memory: GraphMemory;
   #built: BuiltStep | undefined;
   #computeMs = 0;

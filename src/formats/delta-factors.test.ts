@@ -145,3 +145,15 @@ test("resident bytes are the sum over a variant's parts, and vectors in single p
   assert.equal(config.tiedEmbeddings, true);
   assert.equal(residentBytes({ config, tensors: exampleTensors() }), vectors + ofQueries + ofKeys + ofEmbedding);
 });
+
+test("a ternary plane takes two planes of signs", () => {
+  const tensor = (planeDType: "q1_0" | "tq1_0", planes: number): DeltaTensor => {
+    const shape = { rows: 16, cols: 300 };
+    const blobs = Array.from({ length: planes }, (_, index) => blobOfPlane("w", index, planeDType, shape, ""));
+    const form = { dtype: "f16", shape: [16, 300], factors: [], extraRows: null, norm: 1, error: 0 } as const;
+    return { name: queries, kind: "planes", planeDType, planes: blobs, ...form };
+  };
+  const bytesOfOne = (own: DeltaTensor) => residentBytes({ config, tensors: new Map() }, [own]);
+  assert.equal(bytesOfOne(tensor("tq1_0", 1)), 2 * 16 * 3 * 18);
+  assert.equal(bytesOfOne(tensor("tq1_0", 2)), bytesOfOne(tensor("q1_0", 4)));
+});

@@ -4,7 +4,7 @@ import { alignUp } from "../util/index.js";
 /** Element types of parameters in a checkpoint that is written: what a restored tensor is stored in. */
 export type FloatDType = "f32" | "f16" | "bf16";
 
-/** What a plane may be: types that ggml multiplies as they lie. */
+/** What a plane may be: types that ggml multiplies as they lie. Slots hold ternary ones in another (slot-planes.ts). */
 export type PlaneDType = "q1_0" | "tq1_0" | "q4_0" | "f16";
 
 /** What factors may be: types that ggml multiplies as they lie. */

@@ -1,15 +1,21 @@
 import { parametersOf, type SlotClass, slotMatrices, slotMatrixBytes } from "../core/index.js";
 import { assert } from "../util/index.js";
 import { deltaConfig } from "./delta-check.js";
-import { baseShape, type DeltaTensor, type PlanesTensor } from "./delta-tensor.js";
+import { baseShape, type DeltaTensor, type PlaneDType, type PlanesTensor } from "./delta-tensor.js";
+import { slotPlanesOf } from "./slot-planes.js";
 import type { VariantSource } from "./variant-source.js";
 
-/** The classes of a matrix's parts, planes first, each once. */
+/** The classes of a matrix's parts as slots hold them, planes first, each once. */
 export function slotClassesOf({ planeDType, planes, factors }: PlanesTensor): readonly SlotClass[] {
-  const ofPlanes = planeDType
-    ? planes.map((_, index) => ({ kind: "plane", dtype: planeDType, plane: index + 1 }) as const)
-    : [];
-  return [...ofPlanes, ...factors.map(({ dtype, rank }) => ({ kind: "factors", dtype, rank }) as const)];
+  return [
+    ...(planeDType ? planeClassesOf(planeDType, planes.length) : []),
+    ...factors.map(({ dtype, rank }) => ({ kind: "factors", dtype, rank }) as const),
+  ];
+}
+
+function planeClassesOf(planeDType: PlaneDType, planes: number): SlotClass[] {
+  const { dtype, count } = slotPlanesOf(planeDType);
+  return Array.from({ length: count * planes }, (_, index) => ({ kind: "plane", dtype, plane: index + 1 }));
 }
 
 /**

@@ -5,7 +5,14 @@
 
 import { assert } from "../util/index.js";
 import { type ByteSource, FileSource, type FileStamp } from "./byte-source.js";
-import { type DeltaTensor, type FactorDType, type FloatDType, planeShape, servedBlobs } from "./delta-tensor.js";
+import {
+  type DeltaTensor,
+  type FactorDType,
+  type FloatDType,
+  type PlaneDType,
+  planeShape,
+  servedBlobs,
+} from "./delta-tensor.js";
 import type { StoredBlob, StoredForm } from "./stored-blob.js";
 import type { VariantSource } from "./variant-source.js";
 
@@ -18,6 +25,8 @@ export type TensorContents =
   | {
       readonly kind: "planes";
       readonly dtype: FloatDType;
+      /** Null where there is no plane. */
+      readonly planeDType: PlaneDType | null;
       readonly planes: readonly string[];
       readonly factors: readonly FactorNames[];
       readonly extraRows: string | null;
@@ -132,5 +141,6 @@ function namesOf(tensor: DeltaTensor): TensorContents {
   const extraRows = tensor.extraRows?.blob.name ?? null;
   if (kind === "unchanged") return { kind, dtype, extraRows };
   const factors = tensor.factors.map(({ down, up, ...form }) => ({ ...form, down: down.name, up: up.name }));
-  return { kind, dtype, planes: tensor.planes.map(({ name }) => name), factors, extraRows };
+  const { planeDType } = tensor;
+  return { kind, dtype, planeDType, planes: tensor.planes.map(({ name }) => name), factors, extraRows };
 }

@@ -4,6 +4,7 @@ export { BaseMatrix, canMultiplyTogether, multiplyInterleaved, type ProductPlace
 export { type BindInput, computeOnce, runOnce } from "./compute-once.js";
 export { Device } from "./device.js";
 export { type Draw, type Drawn, drawRows, type PackedDraws, packDraws, readDraws } from "./draw.js";
+export { addFactors, type FactorProduct } from "./factor-product.js";
 export * as gradients from "./gradients.js";
 export { Graph, GraphError, type Rope } from "./graph.js";
 export { GraphMemory } from "./graph-memory.js";
@@ -15,7 +16,7 @@ export { stackEntryBytes } from "./paged-layout.js";
 export { pageBytes } from "./pages.js";
 export { drawRow } from "./plain-draw.js";
 export { openPlaneDecoder, type PlaneDecoder, type PlaneGeometry } from "./plane-decoder.js";
-export { addPoolProduct, addProduct, fitsStrips, lookUpPlanes, type PoolProduct } from "./pool-product.js";
+export { addPoolProduct, fitsStrips, lookUpPlanes, type PoolProduct } from "./pool-product.js";
 export { fromFloat32, toFloat32 } from "./quantize.js";
 export { attendByRow, attendsByRow, type RowAttention } from "./row-attention.js";
 export { type ArrangeSigns, bindArrangeSigns } from "./signatures.js";

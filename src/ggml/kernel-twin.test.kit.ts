@@ -134,6 +134,23 @@ export function mergedProduct(matrix: Uint8Array, planes: readonly Uint8Array[],
   return productOf(merged, x.length, x);
 }
 
+/**
+ * The same with factors, `up · (down · x)`.
+ *
+ * @param down rows of `columns` decoded weights, one a rank
+ * @param up rows of decoded weights, as many as ranks or filled up, one an output
+ */
+export function factorProduct(
+  down: { readonly weights: Float32Array; readonly columns: number },
+  up: { readonly weights: Float32Array; readonly columns: number },
+  x: ArrayLike<number>,
+): number[] {
+  const low = productOf(down.weights, down.columns, x);
+  return Array.from({ length: up.weights.length / up.columns }, (_, output) =>
+    low.reduce((sum, value, rank) => sum + value * up.weights[output * up.columns + rank]!, 0),
+  );
+}
+
 /** @param rowLength weights of an output, of which there may be more than inputs */
 function productOf(weights: Float32Array, rowLength: number, x: ArrayLike<number>): number[] {
   const { scale, multipliers, values } = quantizeRow(x);

@@ -377,6 +377,10 @@ export interface KernelFunctions {
   readonly multiplyMerged: Pointer;
   /** The same of a matrix in 16-bit floats; see native/merged-floats.h. */
   readonly multiplyMergedFloats: Pointer;
+  /** The first of a pair of factors with such activations, as floats. Its data is the first row. */
+  readonly multiplyDown: Pointer;
+  /** In place: the second of a pair with what the first made, added. Its data is the first row, and above 32 bits the first output. */
+  readonly addUp: Pointer;
   /** Attention of rows over the cells of their own sequences. Its data is the window, 0 for none. */
   readonly attend: Pointer;
   /** A token for each row of logits, as native/logits.h draws them. */
@@ -423,6 +427,8 @@ export function bindKernels(file: string): {
         lookUpSigns: lib.symbol("kindred_look_up_signs"),
         multiplyMerged: lib.symbol(`kindred_merged_${name}`),
         multiplyMergedFloats: lib.symbol(`kindred_merged_floats_${name}`),
+        multiplyDown: lib.symbol(`kindred_factors_down_${name}`),
+        addUp: lib.symbol(`kindred_factors_up_${name}`),
         attend: lib.symbol(`kindred_attend_${name}`),
         draw: lib.symbol(`kindred_draw_${name}`),
         quantizedBytes: lib.func("kindred_quantized_bytes", "size_t", ["int64_t", "int64_t", "int64_t"]),

@@ -20,7 +20,7 @@ const ofClass = (slotClass: SlotClass, slots: number, ...matrices: string[]): [s
 const layout: PoolLayout = {
   classes: new Map([
     ofClass({ kind: "plane", dtype: "q1_0", plane: 1 }, 3, query, down, "lm_head.weight"),
-    ofClass({ kind: "plane", dtype: "tq1_0", plane: 1 }, 2, down),
+    ofClass({ kind: "plane", dtype: "q4_0", plane: 1 }, 2, down),
     ofClass({ kind: "factors", dtype: "q8_0", rank: 20 }, 2, embedding, down),
   ]),
   variants: 4,
@@ -40,8 +40,8 @@ test("a pool holds whole blocks: rows are filled up to them", () => {
   using pools = new DeltaPools(device, smallModel, layout);
   assert.deepEqual(extentsOf(pools, query, "q1_0.1"), { kind: "plane", plane: [128, 64, 3, 1] });
   assert.deepEqual(extentsOf(pools, down, "q1_0.1"), { kind: "plane", plane: [128, 64, 3, 1] });
-  assert.deepEqual(extentsOf(pools, down, "tq1_0.1"), { kind: "plane", plane: [256, 64, 2, 1] });
-  assert.equal(pools.part(query, "tq1_0.1"), undefined, "no variant has ternary planes there");
+  assert.deepEqual(extentsOf(pools, down, "q4_0.1"), { kind: "plane", plane: [64, 64, 2, 1] });
+  assert.equal(pools.part(query, "q4_0.1"), undefined, "no variant has planes of four bits there");
   assert.equal(pools.part(embedding, "q1_0.1"), undefined);
 });
 

@@ -11,7 +11,7 @@ export {
   UnfitCacheType,
 } from "./kv-cache.js";
 export type { MergedRun, PartRun, VariantRows } from "./linear.js";
-export { mergeableClasses } from "./merging.js";
+export { type MergedPart, mergeableClasses } from "./merging.js";
 export { type PoolSizes, poolSizes, poolSpecs, variantBytes } from "./pool-specs.js";
 export { ropeFactors, ropeOf } from "./rope.js";
 export { type BaseDType, type LoadProgress, storageDType, Weights, weightBytes } from "./weights.js";

@@ -1,7 +1,7 @@
 import {
   type Activations,
+  addFactors,
   addPoolProduct,
-  addProduct,
   type BaseMatrix,
   canMultiplyTogether,
   type Graph,
@@ -75,9 +75,10 @@ export function linears(
   rows: VariantRows,
 ): Tensor[] {
   if (!canMultiplyTogether(layers.map(({ weight }) => weight))) {
-    return layers.map((layer) =>
-      addBias(g, addParts(g, product(g, x, layer), x, layer, pools, rows, 0), layer, pools, rows),
-    );
+    return layers.map((layer) => {
+      const y = addPlanes(g, product(g, x, layer), x, layer, pools, rows, 0);
+      return addBias(g, addAllFactors(g, y, x, layer, pools, rows, 0), layer, pools, rows);
+    });
   }
   const outputsOf = ({ weight }: Linear) => weight.tensor.extents[1];
   const firstOutputs = layers.map((_, index) => layers.slice(0, index).reduce((sum, own) => sum + outputsOf(own), 0));
@@ -85,8 +86,9 @@ export function linears(
   let y = multiplyInterleaved(g, matrices, x, { firstRow: mergedRows(rows) });
   for (const [index, layer] of layers.entries()) {
     const firstOutput = firstOutputs[index]!;
-    y = addParts(g, y, x, layer, pools, rows, firstOutput);
+    y = addPlanes(g, y, x, layer, pools, rows, firstOutput);
     y = multiplyMergedRuns(g, y, x, layer, pools, rows, { firstOutput, adds: false });
+    y = addAllFactors(g, y, x, layer, pools, rows, firstOutput);
   }
   return layers.map((layer, index) =>
     addBias(g, g.columns(y, firstOutputs[index]!, outputsOf(layer)), layer, pools, rows),
@@ -110,9 +112,9 @@ export function addLinear(
   const sum = weight.isInterleaved
     ? multiplyInterleaved(g, [weight], x, { onto, firstRow: mergedRows(rows) })
     : g.add(onto, product(g, x, layer));
-  const withParts = addParts(g, sum, x, layer, pools, rows, 0);
-  const all = multiplyMergedRuns(g, withParts, x, layer, pools, rows, { firstOutput: 0, adds: true });
-  return addBias(g, all, layer, pools, rows);
+  const withPlanes = addPlanes(g, sum, x, layer, pools, rows, 0);
+  const ofAllRows = multiplyMergedRuns(g, withPlanes, x, layer, pools, rows, { firstOutput: 0, adds: true });
+  return addBias(g, addAllFactors(g, ofAllRows, x, layer, pools, rows, 0), layer, pools, rows);
 }
 
 /** `W·x` of one layer. */
@@ -137,8 +139,8 @@ export function tabledRows(pools: DeltaPools | undefined, rows: VariantRows): Ro
 
 const mergedRows = ({ merged }: VariantRows) => merged.reduce((sum, { rows }) => sum + rows, 0);
 
-/** y with `Σ Δ[slot]·x` added to the rows of each run but the merged ones, at the outputs from `firstOutput` on. */
-function addParts(
+/** y with each row's planes times x added, but to merged rows, at the outputs from `firstOutput` on. */
+function addPlanes(
   g: Graph,
   y: Tensor,
   x: Activations,
@@ -149,18 +151,31 @@ function addParts(
 ): Tensor {
   let sum = y;
   const first = mergedRows(rows);
-  for (const run of rows.runs) {
-    const part = run.firstRow >= first && pools && layer.part(pools, run.classId);
-    if (!part) continue;
-    const { slots: ids, firstRow } = run;
-    if (part.kind === "plane") {
+  for (const { classId, slots: ids, firstRow } of rows.runs) {
+    const part = firstRow >= first && pools && layer.part(pools, classId);
+    if (part && part.kind === "plane")
       sum = addPoolProduct(g, sum, { pool: part.plane, x, ids, firstRow, firstOutput });
-      continue;
-    }
-    assert(part.down, "factors are multiplied with that only rows are taken from");
-    const own = g.padRows(g.rows(x.values, firstRow, run.rows), part.down.extents[0]);
-    const low = g.mulMatId(part.down, own, ids);
-    sum = addProduct(g, sum, g.mulMatId(part.up, g.padRows(low, part.up.extents[0]), ids), firstRow, firstOutput);
+  }
+  return sum;
+}
+
+/** y with each row's factors times x added, at the outputs from `firstOutput` on. */
+function addAllFactors(
+  g: Graph,
+  y: Tensor,
+  x: Activations,
+  layer: Linear,
+  pools: DeltaPools | undefined,
+  rows: VariantRows,
+  firstOutput: number,
+): Tensor {
+  let sum = y;
+  for (const { classId, slots: ids, firstRow } of rows.runs) {
+    const part = pools && layer.part(pools, classId);
+    if (part?.kind !== "factors") continue;
+    const { down, up } = part;
+    assert(down, "factors are multiplied with that only rows are taken from");
+    sum = addFactors(g, sum, { down, up, x, ids, firstRow, firstOutput });
   }
   return sum;
 }
@@ -179,9 +194,7 @@ function multiplyMergedRuns(
     const planes = new Map<number, Tensor>();
     for (const [index, classId] of classIds.entries()) {
       const own = pools && part(pools, classId);
-      if (!own) continue;
-      assert(own.kind === "plane", "only planes are merged");
-      planes.set(index, own.plane);
+      if (own && own.kind === "plane") planes.set(index, own.plane);
     }
     return multiplyMerged(g, sum, { matrix, planes, x, run, ...place });
   }, y);

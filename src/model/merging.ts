@@ -3,17 +3,21 @@ import { mergedDType, mergedPlanesMax } from "../ggml/index.js";
 import type { DeltaPools } from "./delta-pools.js";
 import type { Weights } from "./weights.js";
 
+/** What becomes of a variant's parts of a class where its planes are merged into the base's weights: merged too, or added to the product. */
+export type MergedPart = "merged" | "added";
+
 /**
- * The classes whose parts in linear layers can be merged into the base's weights: sign planes, where every layer is interleaved,
- * and those that have no parts in linear layers. Where a variant has no others, rows of its prompts can be computed with both
- * in one.
+ * The classes that a variant may have for rows of its prompts to be computed with its planes merged into the base's weights, where every
+ * linear layer is interleaved: sign planes are, factors and parts of other matrices are added as ever.
  */
-export function mergeableClasses(weights: Weights, pools: DeltaPools | undefined): ReadonlySet<string> {
+export function mergeableClasses(weights: Weights, pools: DeltaPools | undefined): ReadonlyMap<string, MergedPart> {
   const layers = parametersOf(weights.config).filter(({ kind }) => kind === "linear");
-  if (!pools || !layers.every(({ name }) => weights.matrix(name).isInterleaved)) return new Set();
-  const mergeable = [...pools.layout.classes].filter(([, { slotClass, matrices }]) => {
-    const isPlane = slotClass.kind === "plane" && slotClass.plane <= mergedPlanesMax;
-    return (isPlane && slotClass.dtype === mergedDType) || !layers.some(({ name }) => matrices.has(name));
-  });
-  return new Set(mergeable.map(([classId]) => classId));
+  if (!pools || !layers.every(({ name }) => weights.matrix(name).isInterleaved)) return new Map();
+  const classes = new Map<string, MergedPart>();
+  for (const [classId, { slotClass, matrices }] of pools.layout.classes) {
+    const isPlane = slotClass.kind === "plane";
+    if (!isPlane || !layers.some(({ name }) => matrices.has(name))) classes.set(classId, "added");
+    else if (slotClass.dtype === mergedDType && slotClass.plane <= mergedPlanesMax) classes.set(classId, "merged");
+  }
+  return classes;
 }

@@ -1,0 +1,7 @@
+// Factors by AVX2.
+#if defined(__x86_64__)
+#include "floats-avx2.h"
+#include "factors.h"
+
+FACTOR_KERNEL(avx2)
+#endif
