@@ -11,6 +11,9 @@ static int place_symbols(const struct plane_layout *layout, const uint8_t *code,
   if (word_bytes < 0 || word_bytes > 2 * symbols + 2) return 0;
   uint32_t states[lanes];
   memcpy(states, code, states_bytes);
+  // From such states no symbol leads out of them, and one that is sure leaves them as they are.
+  for (int lane = 0; lane < lanes; lane++)
+    if (states[lane] < state_min || states[lane] >> 31) return 0;
   const uint32_t *restrict const entries = layout->entries;
   const struct coded_byte *restrict const first = layout->bytes, *const end = first + lanes * layout->varying, *byte = first;
   int64_t used = 0;

@@ -103,6 +103,21 @@ test("damaged code is refused by both or decodes to the same bytes, and nothing 
   }
 });
 
+test("lanes that begin in no state are refused by both", { skip }, () => {
+  const shape = { rows: 9, cols: 300 };
+  const code = coded("tq1_0", shape, { values: 30, fixed: 0.9, seed: 5 });
+  assert.ok(code);
+  const view = new DataView(code.buffer, code.byteOffset);
+  const states = 4 + view.getUint32(0, true);
+  for (const state of [0, (1 << 15) - 1, 2 ** 31, 2 ** 32 - 1]) {
+    for (let lane = 0; lane < 4; lane++) {
+      const damaged: Uint8Array<ArrayBuffer> = Uint8Array.from(code);
+      new DataView(damaged.buffer).setUint32(states + 4 * lane, state, true);
+      assert.equal(assertSame("tq1_0", shape, damaged, `lane ${lane} in ${state}`), false);
+    }
+  }
+});
+
 test("bytes at random are refused by both or decode to the same", { skip }, () => {
   fc.assert(
     fc.property(

@@ -107,6 +107,7 @@ export class SymbolStream {
   open(bytes: Uint8Array, symbols: number): void {
     if (bytes.length < STATES_BYTES || bytes.length % 4 !== 0) throw new CorruptCode("its symbols are cut off");
     new Uint8Array(this.states.buffer).set(bytes.subarray(0, STATES_BYTES));
+    if (this.states.some((x) => x < STATE_MIN)) throw new CorruptCode("its lanes begin in no state");
     this.#wordBytes = bytes.length - STATES_BYTES;
     if (this.#wordBytes > symbols * 2 + 2) throw new CorruptCode("it has more bytes than its symbols can take");
     if (this.words.length < symbols + 2) this.words = new Uint16Array(symbols + 2);
@@ -121,7 +122,7 @@ export class SymbolStream {
     const x = this.states[lane]!;
     const entry = places[row | (x & PLACE_MASK)]!;
     const next = stateAfter(entry, x);
-    const isLow = (next - STATE_MIN) >> 31 !== 0; // as for four lanes, of damaged code too
+    const isLow = next < STATE_MIN;
     this.states[lane] = isLow ? (next << 16) | this.words[this.wordsUsed]! : next;
     if (isLow) this.wordsUsed += 1;
     return entry;
