@@ -83,7 +83,7 @@ ALWAYS_INLINE float clear_last_bits(float value) {
   return value;
 }
 
-// `place`: the row's part in the first group of its chunk, values, and offset; the others follow, `rows` apart.
+// One block of a row, to its own place, and to the row's place in its chunk from `first_group` on.
 ALWAYS_INLINE void quantize_block(const float *x, float scale, float largest_of_row, struct quantized_block *block,
                                   struct row_chunk chunk, int64_t first_group, int64_t row) {
   const float part_of_largest = 127.0f / largest_of_row, one = 1.0f / scale;
