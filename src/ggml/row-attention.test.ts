@@ -68,7 +68,7 @@ function cached({ headDim, kvHeads, dtype, sequences }: Case, seed: number) {
   return { bytes, held };
 }
 
-function attend(kernels: Kernels, one: Case, threads: number): Float32Array {
+function attend(kernels: Kernels, one: Case, threads: number, q: ArrayLike<number> = queries(one)): Float32Array {
   const { headDim, heads, kvHeads, dtype, window, sequences } = one;
   const rows = rowsOf(sequences);
   using device = Device.open({ kind: "cpu", threads, kernels });
@@ -87,7 +87,7 @@ function attend(kernels: Kernels, one: Case, threads: number): Float32Array {
       });
     const numbers = { positions: rows.map(({ position }) => position), cells: rows.map(({ cell }) => cell) };
     return attendByRow(g, {
-      q: input("f32", [headDim, heads, rows.length], queries(one)),
+      q: input("f32", [headDim, heads, rows.length], q),
       keys: byHead("keys"),
       values: byHead("values"),
       positions: input("i32", [rows.length], numbers.positions),
@@ -134,6 +134,27 @@ for (const name of ["avx512vnni", "avx2", "neon", "scalar"]) {
       for (const threads of [1, 3]) assertClose(attend(kernels, one, threads), exact(one), 5e-6);
     });
   }
+}
+
+for (const name of ["avx512vnni", "avx2", "neon", "scalar"]) {
+  test(`${name} gives a row the same numbers, however many rows of its sequence are there`, async (t) => {
+    const { kernels, summary } = await loadKernels({ choice: name });
+    if (!kernels) return t.skip(summary);
+    const sequence = { firstCell: 3, before: 0, rows: 90 };
+    const one: Case = { headDim: 64, heads: 6, kvHeads: 2, dtype: "f16", sequences: [sequence] };
+    const whole = attend(kernels, one, 1);
+    const width = one.headDim * one.heads;
+    for (const rows of [1, 2, 7, 16, 35]) {
+      const before = sequence.rows - rows;
+      const part = attend(
+        kernels,
+        { ...one, sequences: [{ ...sequence, before, rows }] },
+        2,
+        queries(one).subarray(before * width),
+      );
+      assert.deepEqual(part, whole.subarray(before * width), `the last ${rows} rows`);
+    }
+  });
 }
 
 test("heads that kernels have no room for, and shapes that do not fit, are refused before a kernel sees them", async (t) => {
