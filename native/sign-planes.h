@@ -6,7 +6,7 @@
 //   plane     scales of all strips, then signs of all strips
 //   scales    a block after the other: 16 × f16, one an output
 //   signs     a group of 32 inputs after the other, as many as there are inputs for, 64 bytes: four times one byte of each output
-//   byte      the g-th of an output: signs of inputs 4g … 4g+3 in the lower half, of 4g+16 … 4g+19 in the upper; 1 where a weight is +scale
+//   byte      the g-th of an output: signs of inputs 4g … 4g+3 in the lower half, of 4g+16 … 4g+19 in the upper; 1 is +scale
 //
 // So 16 bytes are 16 outputs' places in one table, and in another. Groups that only fill a block up are left out, which leaves bytes over
 // at the end; kernels read whole blocks all the same, for the tables of such groups are zeros.
