@@ -2,8 +2,9 @@
 
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { elementCount, type ModelConfig, type Parameter, parametersOf } from "../core/index.js";
+import { type DType, elementCount, type ModelConfig, type Parameter, parametersOf } from "../core/index.js";
 import { type Checkpoint, parseModelConfig, writeSafetensors } from "../formats/index.js";
+import { fromFloat32 } from "../ggml/index.js";
 import { assert, uniformAt } from "../util/index.js";
 
 /** Weights by Hugging Face's names, row-major. */
@@ -54,12 +55,20 @@ export function smallConfig(fields: Partial<ModelConfig> = {}): ModelConfig {
   };
 }
 
-/** A checkpoint in memory, all of it f32. */
-export function memoryCheckpoint(config: ModelConfig, weights: WeightTable = randomWeights(config)): Checkpoint {
-  const tensors = parametersOf(config).map(({ name, shape }) => {
+/** A checkpoint in memory, all of it f32 but for matrices of which `dtypeOf` says otherwise. */
+export function memoryCheckpoint(
+  config: ModelConfig,
+  weights: WeightTable = randomWeights(config),
+  dtypeOf: (name: string) => DType = () => "f32",
+): Checkpoint {
+  const stored = new Map<string, Uint8Array>();
+  const tensors = parametersOf(config).map(({ name, shape, kind }) => {
     const values = weights.get(name);
     assert(values?.length === elementCount(shape), `${name} has ${values?.length} values for [${shape}]`);
-    return { name, shape, dtype: "f32" as const, byteLength: values.byteLength };
+    const dtype = kind === "vector" ? "f32" : dtypeOf(name);
+    const bytes = dtype === "f32" ? new Uint8Array(values.buffer) : fromFloat32(dtype, values, shape.at(-1)!);
+    stored.set(name, bytes);
+    return { name, shape, dtype, byteLength: bytes.byteLength };
   });
   return {
     name: "random",
@@ -68,7 +77,7 @@ export function memoryCheckpoint(config: ModelConfig, weights: WeightTable = ran
     configJson: {},
     text: { tokenizer: undefined, tokenizerConfig: {}, chatTemplate: undefined, generationConfig: {} },
     tensors: new Map(tensors.map((tensor) => [tensor.name, tensor])),
-    read: async (name, into) => into.set(new Uint8Array(weights.get(name)!.buffer)),
+    read: async (name, into) => into.set(stored.get(name)!),
     fingerprint: async () => "random",
     [Symbol.asyncDispose]: async () => {},
   };

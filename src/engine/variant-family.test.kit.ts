@@ -1,6 +1,6 @@
 // A random base and random variants of it, all of them in their slots.
 
-import type { ModelConfig } from "../core/index.js";
+import type { DType, ModelConfig } from "../core/index.js";
 import type { Device } from "../ggml/index.js";
 import type { BaseDType } from "../model/index.js";
 import type { ResidentVariant } from "./batch.js";
@@ -23,6 +23,8 @@ export interface FamilyOptions {
   readonly dtype?: BaseDType;
   readonly kvDType?: "f16" | "f32";
   readonly regions?: number;
+  /** How the base's matrices are stored. Default: f32. */
+  readonly storedAs?: (name: string) => DType;
 }
 
 /** Slots and indexes are given out from the last, so that none is what it would be by itself. */
@@ -34,7 +36,7 @@ export async function openFamily(
   const base = randomWeights(config);
   const own = new Map(Object.entries(variants).map(([name, variant]) => [name, registered(config, base, variant)]));
   const layout = poolLayout(config, [...own.values()], Number.POSITIVE_INFINITY)!;
-  const bench = await Workbench.open(memoryCheckpoint(config, base), { ...options, pools: layout });
+  const bench = await Workbench.open(memoryCheckpoint(config, base, options.storedAs), { ...options, pools: layout });
   const free = new Map([...layout.classes].map(([id, { slots }]) => [id, slots]));
   const residents = new Map<string, ResidentVariant>();
   for (const [name, variant] of own) {

@@ -74,15 +74,17 @@ export function linears(
   pools: DeltaPools | undefined,
   rows: VariantRows,
 ): Tensor[] {
-  if (!canMultiplyTogether(layers.map(({ weight }) => weight))) {
-    return layers.map((layer) => {
-      const y = addPlanes(g, product(g, x, layer), x, layer, pools, rows, 0);
-      return addBias(g, addAllFactors(g, y, x, layer, pools, rows, 0), layer, pools, rows);
-    });
+  const matrices = layers.map(({ weight }) => weight);
+  const [first] = layers;
+  if (layers.length > 1 && !canMultiplyTogether(matrices)) {
+    return layers.flatMap((layer) => linears(g, x, [layer], pools, rows));
+  }
+  if (first && !first.weight.isInterleaved) {
+    const y = addPlanes(g, product(g, x, first), x, first, pools, rows, 0);
+    return [addBias(g, addAllFactors(g, y, x, first, pools, rows, 0), first, pools, rows)];
   }
   const outputsOf = ({ weight }: Linear) => weight.tensor.extents[1];
   const firstOutputs = layers.map((_, index) => layers.slice(0, index).reduce((sum, own) => sum + outputsOf(own), 0));
-  const matrices = layers.map(({ weight }) => weight);
   let y = multiplyInterleaved(g, matrices, x, { firstRow: mergedRows(rows) });
   for (const [index, layer] of layers.entries()) {
     const firstOutput = firstOutputs[index]!;
