@@ -28,12 +28,6 @@ export interface KindredOptions {
   readonly variants?: readonly { readonly name: string; readonly path: string }[];
 }
 
-/** A variant that was read into its slots. */
-export interface VariantLoad {
-  readonly bytes: number;
-  readonly tookMs: number;
-}
-
 /**
  * Kindred's scheduler and stepper, driven as its engine drives them. What is timed is all of a step: the plan, the arrays, the
  * pass, the logits' way to the host, drawing the likeliest token, and the books.
@@ -41,7 +35,8 @@ export interface VariantLoad {
 export class KindredContender implements Contender, Disposable {
   readonly name = "kindred";
   readonly config: ModelConfig;
-  readonly loads: readonly VariantLoad[];
+  /** What was read of one variant; 0 without variants. */
+  readonly artifactBytes: number;
   /** Which kernels of our own it computes with, or why none. */
   readonly kernels: string;
   /** Memory that one resident variant takes in the pools. */
@@ -71,18 +66,16 @@ export class KindredContender implements Contender, Disposable {
 
     const residency = new Residency(capacityOf(layout));
     const residents = new Map<string, ResidentVariant>();
-    const loads: VariantLoad[] = [];
+    let artifactBytes = 0;
     for (const [name, variant] of variants) {
       const placement = residency.place(name, variant.needs, new Set())!;
-      const start = performance.now();
-      const bytes = await loadVariant(variant, placement, state);
-      loads.push({ bytes, tookMs: performance.now() - start });
+      artifactBytes = await loadVariant(variant, placement, state);
       residents.set(name, { ...placement, vocabSize: variant.vocabSize });
     }
     return new KindredContender(options, device, new Stepper(device, state), {
       config,
       residents,
-      loads,
+      artifactBytes,
       kernels: summary,
       bytesPerVariant: pools ? pools.byteLength / variants.size : 0,
     });
@@ -95,15 +88,15 @@ export class KindredContender implements Contender, Disposable {
     {
       config,
       residents,
-      loads,
+      artifactBytes,
       kernels,
       bytesPerVariant,
-    }: Pick<KindredContender, "config" | "loads" | "kernels" | "bytesPerVariant"> & {
+    }: Pick<KindredContender, "config" | "artifactBytes" | "kernels" | "bytesPerVariant"> & {
       residents: ReadonlyMap<string, ResidentVariant>;
     },
   ) {
     this.config = config;
-    this.loads = loads;
+    this.artifactBytes = artifactBytes;
     this.kernels = kernels;
     this.bytesPerVariant = bytesPerVariant;
     this.#options = options;

@@ -110,16 +110,14 @@ if (flags.base && flags.tuned) {
         results.push({ kind: "variants", choice: kernels, measure: name, goal, ...outcome });
       },
     });
-    const { artifactBytes, bytesPerVariant, loadMs, addedMs } = summary;
+    const { artifactBytes, bytesPerVariant, addedMs } = summary;
     limits = better(limits, await measureLimits(threads.count));
     for (const rates of summary.products)
       console.log(`  products of ${rates.name}: ${against(rates, limits, isOurs ? productsGoal : undefined)}`);
     console.log(
       `  ${summary.kernels}; a step of 8 variants takes ${addedMs.toFixed(1)} ms longer than one of the base`,
     );
-    console.log(
-      `  a variant is ${formatBytes(artifactBytes)} on disk, ${formatBytes(bytesPerVariant)} in its slots, loaded in ${loadMs.toFixed(0)} ms\n`,
-    );
+    console.log(`  a variant is ${formatBytes(artifactBytes)} on disk, ${formatBytes(bytesPerVariant)} in its slots\n`);
     results.push({ kind: "products", choice: kernels, limits, ...summary });
     if (!isOurs) continue;
     const load = await measureLoadRate({ base, variant: summary.artifact, dtype: "q8_0", threads, rounds });

@@ -55,8 +55,6 @@ export interface VariantSummary {
   readonly artifactBytes: number;
   /** Device memory. */
   readonly bytesPerVariant: number;
-  /** From a file in the page cache into its slots, every blob verified; the median. */
-  readonly loadMs: number;
   /** What a step of variants takes longer than one of the base. */
   readonly addedMs: number;
   readonly products: readonly ProductRates[];
@@ -104,9 +102,8 @@ export async function compareVariants(options: VariantOptions): Promise<VariantS
   return {
     kernels: many.kernels,
     artifact,
-    artifactBytes: many.loads[0]!.bytes,
+    artifactBytes: many.artifactBytes,
     bytesPerVariant: many.bytesPerVariant,
-    loadMs: median(many.loads.map(({ tookMs }) => tookMs)),
     addedMs,
     products: [
       ofBase("decode", 1, 1, decodeStepMs(one, rounds)),
