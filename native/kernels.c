@@ -57,28 +57,6 @@ size_t kindred_quantized_bytes(int64_t inputs, int64_t rows, int64_t tabled) {
   return 64 + quantized_bytes(inputs, rows) + (size_t)tabled * sign_tables_bytes(inputs);
 }
 
-// Writes a plane from its rows of ggml's q1_0, `outputs` of them, each of as many blocks as `inputs` fill.
-void kindred_arrange_signs(void *to, const void *from, int64_t inputs, int64_t outputs) {
-  const struct sign_block *block = from;
-  const int64_t groups = groups_of(inputs), blocks = blocks_of(groups);
-  const size_t used = (size_t)outputs * ((size_t)blocks * sizeof(uint16_t) + (size_t)(groups * group_signs) / strip_outputs);
-  memset((char *)to + used, 0, (size_t)(outputs * blocks) * sizeof *block - used);
-  for (int64_t output = 0; output < outputs; output++) {
-    const struct sign_strip strip = sign_strip_of(to, outputs, groups, output / strip_outputs, 0);
-    const int64_t lane = output % strip_outputs;
-    uint16_t *scale = (uint16_t *)strip.scales + lane;
-    uint8_t *byte = (uint8_t *)strip.signs + lane;
-    for (int64_t first = 0; first < groups; first += block_groups, block++, scale += strip_outputs) {
-      *scale = block->scale;
-      for (int64_t group = first; group < groups && group < first + block_groups; group++, byte += group_signs) {
-        uint32_t bits;
-        memcpy(&bits, block->signs + 4 * (group - first), sizeof bits);
-        for (int g = 0; g < 4; g++) byte[g * strip_outputs] = (uint8_t)((bits >> 4 * g & 15) | (bits >> (4 * g + 16) & 15) << 4);
-      }
-    }
-  }
-}
-
 // result: [inputs, rows] f32; src[0]: planes [inputs in whole blocks, outputs, slots]; src[1]: of each row its slot · outputs + output,
 // i32. Threads take rows in turn.
 void kindred_look_up_signs(struct ggml_tensor *result, int thread, int threads, void *none) {
