@@ -166,6 +166,13 @@ for (const how of ["decoded by kernels", "written there", "handed over"] as cons
     soil();
     const bytes: number[] = [];
     for (const [index, variant] of variants.entries()) bytes.push(await loadVariant(variant, places[index]!, state));
+    for (const [index, { contents }] of variants.entries()) {
+      const sizes = blobNames(contents).map((name) => contents.locate(name).byteLength);
+      assert.equal(
+        bytes[index],
+        sizes.reduce((sum, size) => sum + size),
+      );
+    }
     const expected = content();
     soil();
     const { pools } = state;
