@@ -73,10 +73,10 @@ ALWAYS_INLINE void gather_trits(bytes_of_strip *trits, const struct ternary_bloc
   }
 }
 
-// A bit where the next trit is as large as asked for: the fraction that its byte is of 256 begins with it.
+// A bit where the first trit of a fraction is as large as that of the least one; then the fraction begins with the next.
 ALWAYS_INLINE bytes_of_strip next_sign(bytes_of_strip *fractions, uint8_t least, int bit) {
   const bytes_of_strip sign = (bytes_of_strip)(*fractions >= least) & (uint8_t)(1 << bit);
-  *fractions *= 3;
+  *fractions *= (uint8_t)3;
   return sign;
 }
 
@@ -119,7 +119,7 @@ void kindred_arrange_ternary(void *to, const void *from, int64_t inputs, int64_t
       for (int lane = 0; lane < strip_outputs; lane++) scales[lane] = halved(rows[lane * stride].scale);
       if (first / block_groups + 1 < blocks) memcpy(scales + strip_outputs, scales, strip_outputs * sizeof *scales);
       bytes_of_strip signs[ternary_groups][4];
-      set_signs(signs, rows, stride, count, least == 1 ? 86 : 171);
+      set_signs(signs, rows, stride, count, (uint8_t)((256 * least + 2) / 3));
       memcpy((uint8_t *)strip.signs + first * group_signs, signs, (size_t)count * group_signs);
     }
   }
