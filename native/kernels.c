@@ -57,41 +57,6 @@ size_t kindred_quantized_bytes(int64_t inputs, int64_t rows, int64_t tabled) {
   return 64 + quantized_bytes(inputs, rows) + (size_t)tabled * sign_tables_bytes(inputs);
 }
 
-// Four times four bits, each in a byte of its own.
-ALWAYS_INLINE uint32_t apart(uint32_t bits) {
-  bits = (bits | bits << 8) & 0x00ff00ff;
-  return (bits | bits << 4) & 0x0f0f0f0f;
-}
-
-// Writes a plane from its rows of ggml's q1_0, `outputs` of them, each of as many blocks as `inputs` fill.
-void kindred_arrange_signs(void *to, const void *from, int64_t inputs, int64_t outputs) {
-  const struct sign_block *block = from;
-  const int64_t groups = groups_of(inputs), blocks = blocks_of(groups);
-  const size_t used = (size_t)outputs * ((size_t)blocks * sizeof(uint16_t) + (size_t)(groups * group_signs) / strip_outputs);
-  memset((char *)to + used, 0, (size_t)(outputs * blocks) * sizeof *block - used);
-  for (int64_t first = 0; first < outputs; first += strip_outputs, block += strip_outputs * blocks) {
-    const struct sign_strip strip = sign_strip_of(to, outputs, groups, first / strip_outputs, 0);
-    for (int64_t own = 0; own < blocks; own++) {
-      uint16_t *scales = (uint16_t *)strip.scales + own * strip_outputs;
-      for (int lane = 0; lane < strip_outputs; lane++) scales[lane] = block[lane * blocks + own].scale;
-    }
-    for (int64_t group = 0; group < groups; group++) {
-      uint8_t *bytes = (uint8_t *)strip.signs + group * group_signs;
-      uint32_t all[strip_outputs];
-      for (int lane = 0; lane < strip_outputs; lane++) {
-        const uint8_t *signs = block[lane * blocks + group / block_groups].signs + group % block_groups * 4;
-        uint16_t lower, upper;
-        memcpy(&lower, signs, sizeof lower);
-        memcpy(&upper, signs + 2, sizeof upper);
-        all[lane] = apart(lower) | apart(upper) << 4;
-      }
-      for (int g = 0; g < 4; g++) {
-        for (int lane = 0; lane < strip_outputs; lane++) bytes[g * strip_outputs + lane] = (uint8_t)(all[lane] >> 8 * g);
-      }
-    }
-  }
-}
-
 // result: [inputs, rows] f32; src[0]: planes [inputs in whole blocks, outputs, slots]; src[1]: of each row its slot · outputs + output,
 // i32. Threads take rows in turn.
 void kindred_look_up_signs(struct ggml_tensor *result, int thread, int threads, void *none) {

@@ -1,9 +1,9 @@
 import { type DecodePlane, FileSource, type StoredBlob, unpackBlob } from "../formats/index.js";
-import type { ArrangeSigns } from "../ggml/index.js";
+import type { ArrangePlanes } from "../ggml/index.js";
 import { ByteBudget, inLanes } from "../util/index.js";
 import { blobRanges, rangeBytesMax } from "./blob-ranges.js";
 import type { LoadJob, PostedForm } from "./loader-messages.js";
-import { type BlobForm, isAsStored, putBytes, putFormed } from "./piece-content.js";
+import { type BlobUses, blobsOf, isAsStored, putBytes, putFormed } from "./piece-content.js";
 import { ReadBuffers } from "./read-buffers.js";
 
 /** Reads that are under way at once, beside what is verified and decoded. */
@@ -19,7 +19,7 @@ export interface LoadMeans {
   readonly write: WritePiece;
   readonly decodePlane: DecodePlane;
   /** Where kernels look for sign planes in strips. */
-  readonly arrange: ArrangeSigns | undefined;
+  readonly arrange: ArrangePlanes | undefined;
   /** For stretches of the file. */
   readonly buffers: ReadBuffers;
 }
@@ -43,38 +43,41 @@ export async function runLoad(
   const { write, buffers } = means;
   await using source = await FileSource.reopen(file);
   const budget = new ByteBudget(bufferBytesMax);
-  const ofBlobs: { blob: StoredBlob; form: BlobForm; piece: number }[] = [];
   for (const [piece, { content }] of pieces.entries()) {
-    if (content.kind === "blob") ofBlobs.push({ blob: blobs[ofBlobs.length]!, form: content.form, piece });
-    else await write(piece, (into) => putBytes(into, content.bytes));
+    if (content.kind === "bytes") await write(piece, (into) => putBytes(into, content.bytes));
   }
+  const located = blobsOf(pieces).map(({ uses }, index) => ({ blob: blobs[index]!, uses }));
   let bytesRead = 0;
-  await inLanes(blobRanges(ofBlobs), readsAtOnce, async ({ offset, byteLength, items }) => {
+  await inLanes(blobRanges(located), readsAtOnce, async ({ offset, byteLength, items }) => {
     using _ = await budget.take(byteLength);
     using buffer = buffers.take(byteLength);
     const { bytes } = buffer;
     await source.read(offset, bytes);
-    for (const { blob, form, piece } of items) {
+    for (const { blob, uses } of items) {
       const stored = bytes.subarray(blob.offset - offset, blob.offset - offset + blob.storedBytes);
-      await write(piece, (into) => fillWithBlob(into, { path: file.path, blob, form, stored, ...means }));
+      await writeBlob({ path: file.path, blob, stored }, uses, means);
       bytesRead += blob.byteLength;
     }
   });
   return bytesRead;
 }
 
-/** A coded blob that goes as it is comes to lie there by being decoded, with no copy between. */
-function fillWithBlob(
-  into: Uint8Array,
-  source: { path: string; blob: StoredBlob; form: BlobForm; stored: Uint8Array } & LoadMeans,
-): void {
-  const { path, blob, form, stored, decodePlane, arrange } = source;
-  if (isAsStored(form, arrange)) {
-    unpackBlob(path, blob, stored, into.subarray(0, blob.byteLength), decodePlane);
-    into.fill(0, blob.byteLength);
+/** A coded blob that goes as it is, to one place, comes to lie there by being decoded, with no copy between. */
+async function writeBlob(
+  { path, blob, stored }: { readonly path: string; readonly blob: StoredBlob; readonly stored: Uint8Array },
+  uses: BlobUses["uses"],
+  { write, decodePlane, arrange, buffers }: LoadMeans,
+): Promise<void> {
+  const [{ piece, form }] = uses as [BlobUses["uses"][number]];
+  if (uses.length === 1 && isAsStored(form, arrange)) {
+    await write(piece, (into) => {
+      unpackBlob(path, blob, stored, into.subarray(0, blob.byteLength), decodePlane);
+      into.fill(0, blob.byteLength);
+    });
     return;
   }
-  const bytes = blob.form.kind === "plain" ? stored : new Uint8Array(blob.byteLength);
+  using decoded = blob.form.kind === "plain" ? undefined : buffers.take(blob.byteLength);
+  const bytes = decoded?.bytes ?? stored;
   unpackBlob(path, blob, stored, bytes, decodePlane);
-  putFormed(into, bytes, form, arrange);
+  for (const use of uses) await write(use.piece, (into) => putFormed(into, bytes, use.form, arrange));
 }

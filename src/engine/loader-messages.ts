@@ -32,7 +32,7 @@ export interface LoadJob {
   /** As it was when the variant was registered. */
   readonly file: FileStamp;
   readonly placement: Placement;
-  /** For each piece that is a blob, in order. */
+  /** As `blobsOf` lists them. */
   readonly blobs: readonly StoredBlob[];
 }
 

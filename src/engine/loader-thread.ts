@@ -2,7 +2,7 @@
 
 import { parentPort, workerData } from "node:worker_threads";
 import { errorToData, NativeError } from "../core/index.js";
-import { bindArrangeSigns, type HostRange, openHostRange, partOfRange } from "../ggml/index.js";
+import { bindArrangePlanes, type HostRange, openHostRange, partOfRange } from "../ggml/index.js";
 import { assert, Gate } from "../util/index.js";
 import { loadBuffers, runLoad, type WritePiece } from "./load-job.js";
 import { offsetOf } from "./load-plan.js";
@@ -19,7 +19,7 @@ const engine = parentPort;
 const data = workerData as LoaderThreadData;
 const gate = new Gate(data.gate);
 const decodePlane = planeDecoding(data.kernelsFile);
-const arrange = data.kernelsFile === null ? undefined : bindArrangeSigns(data.kernelsFile);
+const arrange = data.kernelsFile === null ? undefined : bindArrangePlanes(data.kernelsFile);
 /** For each message of bytes that the engine has not written yet, in order. */
 const unwritten: (() => void)[] = [];
 const buffers = loadBuffers();

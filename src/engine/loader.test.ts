@@ -126,6 +126,7 @@ async function allForms(t: TestContext, kernels?: Kernels): Promise<Home> {
     { ...signs, seed: 1, planes: 2, extraRows: 3 },
     { ...signs, seed: 2, factors: [{ dtype: "q8_0", rank: 32, without: "mlp" }] },
     { ...signs, seed: 3, planes: 0, extraRows: -9, factors: [{ dtype: "f16", rank: 8 }] },
+    { ...signs, seed: 5, extraRows: -9 },
     { ...signs, seed: 4, dtype: "tq1_0", untied: true, factors: [{ dtype: "q4_0", rank: 40 }] },
   ] as const;
   const variants: RegisteredVariant[] = [];
@@ -166,6 +167,13 @@ for (const how of ["decoded by kernels", "written there", "handed over"] as cons
     soil();
     const bytes: number[] = [];
     for (const [index, variant] of variants.entries()) bytes.push(await loadVariant(variant, places[index]!, state));
+    for (const [index, { contents }] of variants.entries()) {
+      const sizes = blobNames(contents).map((name) => contents.locate(name).byteLength);
+      assert.equal(
+        bytes[index],
+        sizes.reduce((sum, size) => sum + size),
+      );
+    }
     const expected = content();
     soil();
     const { pools } = state;

@@ -7,12 +7,15 @@ import { Gate } from "../util/index.js";
 import { type LoadPiece, offsetOf, planLoad } from "./load-plan.js";
 import type { FromLoaderThread, LoaderThreadData, PostedPiece, ToLoaderThread } from "./loader-messages.js";
 import type {} from "./loader-thread.js"; // so that compilers find the thread's file
+import { blobsOf } from "./piece-content.js";
 import type { RegisteredVariant } from "./variants.js";
 
 /** What loads of variants of one form have in common. */
 interface LoadForm {
   readonly id: number;
   readonly pieces: readonly LoadPiece[];
+  /** Names of these, each once, as a job has them. */
+  readonly blobs: readonly string[];
 }
 
 interface Load {
@@ -68,10 +71,10 @@ export class Loader implements Disposable {
     this.#thread ??= this.#start();
     const { worker, forms } = this.#thread;
     worker.ref();
-    if (!forms.has(form)) post(worker, { type: "form", form: { ...form, pieces: this.#posted(form) } });
+    if (!forms.has(form)) post(worker, { type: "form", form: { id: form.id, pieces: this.#posted(form) } });
     forms.add(form);
     const { index, slots } = placement;
-    const blobs = form.pieces.flatMap(({ content }) => (content.kind === "blob" ? contents.locate(content.blob) : []));
+    const blobs = form.blobs.map((blob) => contents.locate(blob));
     post(worker, { type: "load", job: { id, form: form.id, file: contents.file, placement: { index, slots }, blobs } });
     return new Promise((resolve, reject) => this.#loads.set(id, { form, placement, resolve, reject }));
   }
@@ -87,7 +90,10 @@ export class Loader implements Disposable {
   /** Planned with the first load of a variant of this form: that takes longer than the rest of what a load takes from this thread. */
   #formOf(variant: Pick<RegisteredVariant, "name" | "contents" | "classes">): LoadForm {
     const { tensors } = variant.contents;
-    const form = this.#forms.get(tensors) ?? { id: this.#forms.size, pieces: planLoad(variant, this.#state) };
+    const known = this.#forms.get(tensors);
+    if (known) return known;
+    const pieces = planLoad(variant, this.#state);
+    const form = { id: this.#forms.size, pieces, blobs: blobsOf(pieces).map(({ blob }) => blob) };
     this.#forms.set(tensors, form);
     return form;
   }

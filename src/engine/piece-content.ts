@@ -1,6 +1,6 @@
 import { type DType, dtypes } from "../core/index.js";
-import { signsOfTernary, type TernaryHalf } from "../formats/index.js";
-import { type ArrangeSigns, fromFloat32, toFloat32 } from "../ggml/index.js";
+import { leastTrits, planeBytes, signsOfTernary, type TernaryHalf } from "../formats/index.js";
+import { type ArrangePlanes, fromFloat32, toFloat32 } from "../ggml/index.js";
 
 /** What a piece of a load is: bytes that are at hand, or a blob, in the form in which a pool has it. */
 export type PieceContent<Blob> =
@@ -28,8 +28,27 @@ export type BlobForm =
       readonly cols: number;
     };
 
+/** A blob that pieces of a load are made of: what is read and decoded once for all of them. */
+export interface BlobUses {
+  readonly blob: string;
+  /** Indexes of the pieces, and how each has it. */
+  readonly uses: readonly { readonly piece: number; readonly form: BlobForm }[];
+}
+
+/** All blobs of a load, in the order in which its pieces have them first. */
+export function blobsOf(pieces: readonly { readonly content: PieceContent<string> }[]): BlobUses[] {
+  const blobs = new Map<string, BlobUses["uses"][number][]>();
+  for (const [piece, { content }] of pieces.entries()) {
+    if (content.kind !== "blob") continue;
+    const uses = blobs.get(content.blob) ?? [];
+    uses.push({ piece, form: content.form });
+    blobs.set(content.blob, uses);
+  }
+  return [...blobs].map(([blob, uses]) => ({ blob, uses }));
+}
+
 /** Whether a pool has the very bytes of a blob. */
-export function isAsStored(form: BlobForm, arrange: ArrangeSigns | undefined): boolean {
+export function isAsStored(form: BlobForm, arrange: ArrangePlanes | undefined): boolean {
   return form.kind === "itself" || (form.kind === "plane" && !form.ternary && !(form.strips && arrange));
 }
 
@@ -38,16 +57,29 @@ export function putFormed(
   into: Uint8Array,
   bytes: Uint8Array,
   form: BlobForm,
-  arrange: ArrangeSigns | undefined,
+  arrange: ArrangePlanes | undefined,
 ): void {
   if (form.kind !== "plane") {
     putBytes(into, formed(bytes, form));
     return;
   }
   const { ternary, strips } = form;
-  const plane = ternary ? signsOfTernary(bytes, ternary.cols, ternary.half) : bytes;
-  if (strips && arrange) arrange(into, plane, strips.inputs, strips.outputs);
-  else putBytes(into, plane);
+  if (!strips || !arrange) {
+    putBytes(into, ternary ? signsOfTernary(bytes, ternary.cols, ternary.half) : bytes);
+    return;
+  }
+  const { inputs, outputs } = strips;
+  const all = filledUp(bytes, planeBytes(ternary ? "tq1_0" : "q1_0", { rows: outputs, cols: inputs }));
+  if (ternary) arrange.ternary(into, all, inputs, outputs, leastTrits[ternary.half]);
+  else arrange.signs(into, all, inputs, outputs);
+}
+
+/** The planes of a variant with fewer words than the base have fewer rows. */
+function filledUp(bytes: Uint8Array, byteLength: number): Uint8Array {
+  if (bytes.length === byteLength) return bytes;
+  const whole = new Uint8Array(byteLength);
+  whole.set(bytes);
+  return whole;
 }
 
 /** Puts bytes where a pool has them; what is left there is filled with zeros. */

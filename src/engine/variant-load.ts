@@ -2,8 +2,8 @@ import { readStored } from "../formats/index.js";
 import type { DecoderState } from "../model/index.js";
 import type { Placement } from "../storage/index.js";
 import { inLanes } from "../util/index.js";
-import { offsetOf, planLoad } from "./load-plan.js";
-import { putBytes, putFormed } from "./piece-content.js";
+import { type LoadPiece, offsetOf, planLoad } from "./load-plan.js";
+import { blobsOf, putBytes, putFormed } from "./piece-content.js";
 import type { RegisteredVariant } from "./variants.js";
 
 const blobsAtOnce = 8;
@@ -23,20 +23,24 @@ export async function loadVariant(
 ): Promise<number> {
   const { contents } = variant;
   await using source = await contents.reopen();
+  const pieces = planLoad(variant, state);
+  const writeTo = (piece: LoadPiece, put: (into: Uint8Array) => void) => {
+    const own = new Uint8Array(piece.byteLength);
+    put(own);
+    piece.pool.write(own, offsetOf(piece, placement));
+  };
+  for (const piece of pieces) {
+    const { content } = piece;
+    if (content.kind === "bytes") writeTo(piece, (into) => putBytes(into, content.bytes));
+  }
   let bytesRead = 0;
-  await inLanes(planLoad(variant, state), blobsAtOnce, async (piece) => {
-    const { content, pool, byteLength } = piece;
-    const offset = offsetOf(piece, placement);
-    const own = new Uint8Array(byteLength);
-    if (content.kind === "bytes") putBytes(own, content.bytes);
-    else {
-      const blob = contents.locate(content.blob);
-      const bytes = new Uint8Array(blob.byteLength);
-      await readStored(source, blob, bytes);
-      bytesRead += blob.byteLength;
-      putFormed(own, bytes, content.form, state.pools?.arrange);
-    }
-    pool.write(own, offset);
+  await inLanes(blobsOf(pieces), blobsAtOnce, async ({ blob: name, uses }) => {
+    const blob = contents.locate(name);
+    const bytes = new Uint8Array(blob.byteLength);
+    await readStored(source, blob, bytes);
+    bytesRead += blob.byteLength;
+    for (const { piece, form } of uses)
+      writeTo(pieces[piece]!, (into) => putFormed(into, bytes, form, state.pools?.arrange));
   });
   return bytesRead;
 }

@@ -15,7 +15,7 @@ export { codeBlocks } from "./plane-code-layout.js";
 export { residentBytes, slotClassesOf } from "./resident-bytes.js";
 export * from "./safetensors.js";
 export * from "./safetensors-writer.js";
-export { signsOfTernary, slotPlanesOf, type TernaryHalf } from "./slot-planes.js";
+export { leastTrits, signsOfTernary, slotPlanesOf, type TernaryHalf } from "./slot-planes.js";
 export { readStored, type StoredBlob, unpackBlob } from "./stored-blob.js";
 export { differingText, printJson, printText, type TextOverrides } from "./text-files.js";
 export {

@@ -1,12 +1,12 @@
 // A ternary plane as two planes of signs of half its scale, which is how slots hold it: both say what it is where it is not zero, and one
-// the opposite of the other where it is, so that nothing but sign planes is ever multiplied.
+// the opposite of the other where it is, so that nothing but sign planes is ever multiplied. native/arrange-planes.c does the same for
+// kernels, and lays them out as these want them.
 //
 //   tq1_0   256 trits of scale d        −d, 0, +d                  drawn in delta/planes.ts
 //   q1_0    twice 128 signs of d / 2    first  − + +
 //                                       second − − +
 
 import { type DType, dtypes } from "../core/index.js";
-import { f16ToNumber, numberToF16 } from "../util/index.js";
 import { type PlaneDType, paddedCols } from "./delta-tensor.js";
 
 const ternaryDType = "tq1_0";
@@ -17,6 +17,9 @@ const ternaryScaleOffset = 52;
 
 /** Which of the two planes a ternary one becomes: they are told apart where it is zero. */
 export type TernaryHalf = "first" | "second";
+
+/** The least of the trits 0, 1 and 2 for which a half has a plus. */
+export const leastTrits: Readonly<Record<TernaryHalf, 1 | 2>> = { first: 1, second: 2 };
 
 /** What slots hold a plane as: of which dtype, and how many for one. */
 export function slotPlanesOf(dtype: PlaneDType): { readonly dtype: DType; readonly count: number } {
@@ -41,7 +44,7 @@ export function signsOfTernary(bytes: Uint8Array, cols: number, half: TernaryHal
   for (let row = 0; row < rows; row++) {
     for (let block = 0; block < ternaryBlocks; block++, from += ternaryBlockBytes) {
       const scaleAt = from + ternaryScaleOffset;
-      const scale = numberToF16(f16ToNumber(bytes[scaleAt]! | (bytes[scaleAt + 1]! << 8)) / 2);
+      const scale = halved(bytes[scaleAt]! | (bytes[scaleAt + 1]! << 8));
       gatherBits(bytes, from, digitsOf, bits);
       // Where the columns end in the middle of a block there is one of signs for it.
       const count = Math.min(2, signBlocks - 2 * block);
@@ -53,6 +56,14 @@ export function signsOfTernary(bytes: Uint8Array, cols: number, half: TernaryHal
     }
   }
   return signs;
+}
+
+/** Half of a half float, by their bits: to the nearest, ties to even; what is no number stays none. */
+function halved(half: number): number {
+  const magnitude = half & 0x7fff;
+  if (magnitude >= 0x7c00) return half;
+  if (magnitude >= 0x800) return half - 0x400;
+  return (half & 0x8000) | ((magnitude + ((magnitude >> 1) & 1)) >> 1);
 }
 
 /** The bits of a block's 256 trits. Bytes side by side hold trits side by side, five times: four bytes a half of five bytes of bits. */
@@ -78,7 +89,10 @@ function gatherBits(bytes: Uint8Array, block: number, digitsOf: Int32Array, bits
 }
 
 /** Of each byte, which of its five digits set a sign: bit 0 for the first, bit 4 for the second, and so on. */
-const setDigits: Readonly<Record<TernaryHalf, Int32Array>> = { first: digitsFrom(1), second: digitsFrom(2) };
+const setDigits: Readonly<Record<TernaryHalf, Int32Array>> = {
+  first: digitsFrom(leastTrits.first),
+  second: digitsFrom(leastTrits.second),
+};
 
 function digitsFrom(least: number): Int32Array {
   return Int32Array.from({ length: 256 }, (_, byte) => {

@@ -19,5 +19,5 @@ export { openPlaneDecoder, type PlaneDecoder, type PlaneGeometry } from "./plane
 export { addPoolProduct, fitsStrips, lookUpPlanes, type PoolProduct } from "./pool-product.js";
 export { fromFloat32, toFloat32 } from "./quantize.js";
 export { attendByRow, attendsByRow, type RowAttention } from "./row-attention.js";
-export { type ArrangeSigns, bindArrangeSigns } from "./signatures.js";
+export { type ArrangePlanes, bindArrangePlanes } from "./signatures.js";
 export { contiguousStrides, extentsOf, type ShapeLike, Tensor } from "./tensor.js";

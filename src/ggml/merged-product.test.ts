@@ -82,7 +82,7 @@ for (const [name, dtype] of names.flatMap((own) => dtypes.map((form) => [own, fo
           const arranged = new Uint8Array(bytes.length / slotCount);
           for (let slot = 0; slot < slotCount; slot++) {
             const at = slot * arranged.length;
-            kernels.arrangeSigns(arranged, bytes.subarray(at, at + arranged.length), inputs, outputs);
+            kernels.arrange.signs(arranged, bytes.subarray(at, at + arranged.length), inputs, outputs);
             arena.get(`${plane}`).write(arranged, at);
           }
         }

@@ -35,7 +35,7 @@ function inSlots(kernels: Kernels | undefined, rows: Uint8Array, inputs: number,
   const slotBytes = (alignUp(inputs, 128) / 128) * 18 * outputs;
   const arranged = new Uint8Array(rows.length);
   for (let at = 0; at < rows.length; at += slotBytes) {
-    kernels.arrangeSigns(arranged.subarray(at, at + slotBytes), rows.subarray(at, at + slotBytes), inputs, outputs);
+    kernels.arrange.signs(arranged.subarray(at, at + slotBytes), rows.subarray(at, at + slotBytes), inputs, outputs);
   }
   return arranged;
 }

@@ -391,7 +391,7 @@ export interface KernelFunctions {
   tensorBytes(): number;
   /** Asks the system for large pages in memory that was not touched yet; it may do nothing. */
   useLargePages(memory: Pointer, bytes: number): void;
-  readonly arrangeSigns: ArrangeSigns;
+  readonly arrange: ArrangePlanes;
   /** Writes rows of a stored type to `to` as native/base-matrix.h draws them, on a thread of its own. */
   interleave(to: Pointer, from: Uint8Array, type: number, inputs: number, outputs: number): Promise<void>;
   /** Writes rows of 16-bit floats to `to` as native/float-matrix.h draws them, on a thread of its own. */
@@ -433,7 +433,7 @@ export function bindKernels(file: string): {
         draw: lib.symbol(`kindred_draw_${name}`),
         quantizedBytes: lib.func("kindred_quantized_bytes", "size_t", ["int64_t", "int64_t", "int64_t"]),
         tensorBytes: lib.func("kindred_tensor_bytes", "size_t", []),
-        arrangeSigns: bindArrangeSigns(file),
+        arrange: bindArrangePlanes(file),
         useLargePages: lib.func("kindred_use_large_pages", "void", [P, "size_t"]),
         interleave: inBackground(
           lib.func(`kindred_interleave_${name}`, "void", [P, "const void*", "int", "int64_t", "int64_t"]),
@@ -446,12 +446,28 @@ export function bindKernels(file: string): {
   };
 }
 
-/** Puts the rows of a sign plane, as ggml has them, to where kernels look for them; see native/sign-planes.h. */
-export type ArrangeSigns = (to: Uint8Array, from: Uint8Array, inputs: number, outputs: number) => void;
+/** Put rows of planes, as ggml has them, to where kernels look for them; see native/sign-planes.h. There are whole strips of outputs. */
+export interface ArrangePlanes {
+  /** A plane of signs. */
+  signs(to: Uint8Array, from: Uint8Array, inputs: number, outputs: number): void;
+  /**
+   * One of the two planes of signs that a ternary one is the sum of.
+   *
+   * @param leastTrit of the trits 0, 1 and 2, for which it has a plus: 1 or 2
+   */
+  ternary(to: Uint8Array, from: Uint8Array, inputs: number, outputs: number, leastTrit: number): void;
+}
 
-/** That function of a library of kernels, for any thread of a process. */
-export const bindArrangeSigns = (file: string): ArrangeSigns =>
-  koffi.load(file).func("kindred_arrange_signs", "void", [P, "const void*", "int64_t", "int64_t"]);
+/** Those functions of a library of kernels, for any thread of a process. */
+export function bindArrangePlanes(file: string): ArrangePlanes {
+  const lib = koffi.load(file);
+  const planes = [P, "const void*", "int64_t", "int64_t"];
+  return {
+    signs: lib.func("kindred_arrange_signs", "void", planes),
+    ternary: lib.func("kindred_arrange_ternary", "void", [...planes, "int"]),
+  };
+}
+
 /** Turns the code of a plane into the plane, both in native/plane-code.c; 0 where it is none. */
 export type DecodePlaneFunction = (
   code: Uint8Array,

@@ -6,7 +6,7 @@ import {
   type SlotClass,
   type SlotMatrix,
 } from "../core/index.js";
-import { Arena, type ArrangeSigns, type Device, type Tensor } from "../ggml/index.js";
+import { Arena, type ArrangePlanes, type Device, type Tensor } from "../ggml/index.js";
 import {
   extraName,
   type PoolSizes,
@@ -77,7 +77,7 @@ export class DeltaPools implements Disposable {
   readonly fixedBytes: number;
   readonly isHost: boolean;
   /** How sign planes come to lie in strips, where the device's kernels look for them there; see `fitsStrips`. */
-  readonly arrange: ArrangeSigns | undefined;
+  readonly arrange: ArrangePlanes | undefined;
   readonly #arena: Arena;
   readonly #specs: readonly PoolSpec[];
   readonly #sizes: PoolSizes;
@@ -85,7 +85,7 @@ export class DeltaPools implements Disposable {
 
   constructor(device: Device, config: ModelConfig, layout: PoolLayout) {
     this.layout = layout;
-    this.arrange = device.kernels?.arrangeSigns;
+    this.arrange = device.kernels?.arrange;
     this.#tiedEmbeddings = config.tiedEmbeddings;
     this.#specs = poolSpecs(config, layout);
     this.#arena = new Arena(device, this.#specs, { paged: true, isReadWhole: true });
