@@ -1,6 +1,5 @@
-// Planes of variants, out of rows as their files have them, to where kernels look for them: strips of 16 outputs, which
-// native/sign-planes.h draws. Every processor that
-// there are kernels for has registers of 16 bytes, so these are compiled once for all.
+// Planes of variants, out of rows as their files have them, to where kernels look for them: strips of 16 outputs, which sign-planes.h
+// draws. Every processor that there are kernels for has registers of 16 bytes, so these are compiled once for all.
 #include "sign-planes.h"
 
 // As ggml has them: src/delta/planes.ts draws the trits.
