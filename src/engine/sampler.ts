@@ -17,18 +17,33 @@ export function sampleToken(logits: Float32Array, sequence: Sequence): SampledTo
 /** How a sequence's next token is drawn from so many words; good until its next token is. */
 export function drawOf(sequence: Sequence, words: number): Draw {
   const { spec, generatedTokens } = sequence;
-  const { seed, logitBias, ...sampling } = spec.sampling;
-  const ends = generatedTokens < (spec.minTokens ?? 0) ? spec.endTokens : [];
+  const { sampling } = spec;
+  // Field by field: this is done for every token.
   return {
-    ...sampling,
+    temperature: sampling.temperature,
+    topK: sampling.topK,
+    topP: sampling.topP,
+    minP: sampling.minP,
+    repetitionPenalty: sampling.repetitionPenalty,
+    presencePenalty: sampling.presencePenalty,
+    frequencyPenalty: sampling.frequencyPenalty,
     words,
-    u: uniformAt(seed, generatedTokens),
+    u: uniformAt(sampling.seed, generatedTokens),
     heard: heardBy(sequence, words),
-    biases: [...logitBias, ...ends.map((end) => [end, Number.NEGATIVE_INFINITY] as const)].filter(
-      ([word]) => word < words,
-    ),
+    biases: biasesOf(sequence, words),
     likeliest: spec.topLogprobs,
   };
+}
+
+const none: Draw["biases"] = [];
+
+/** What was asked for, and that no end comes too soon. */
+function biasesOf({ spec, generatedTokens }: Sequence, words: number): Draw["biases"] {
+  const { logitBias } = spec.sampling;
+  const isTooSoon = generatedTokens < (spec.minTokens ?? 0);
+  if (logitBias.length === 0 && !isTooSoon) return none;
+  const ends = isTooSoon ? spec.endTokens.map((end) => [end, Number.NEGATIVE_INFINITY] as const) : [];
+  return [...logitBias, ...ends].filter(([word]) => word < words);
 }
 
 /** @param logits where its log probabilities are reported, those that it was drawn from */

@@ -65,8 +65,8 @@ export const heaviest = 2 ** 34;
 //                      | first, heard, biases, likeliest i32
 //   struct adjustment  word i32 | times generated i32, or bias f32
 //   struct report      sum f64 | best, count, likeliest i32 × 64
-const drawBytes = 88;
-const drawInts = drawBytes / 4;
+const drawDoubles = 11;
+const drawInts = 2 * drawDoubles;
 const adjustmentInts = 2;
 const reportBytes = 16 + 4 * likeliestMax;
 /** What words lie in, in a thread's memory, and bytes for each such chunk. */
@@ -87,19 +87,27 @@ export function packDraws(draws: readonly (Draw | undefined)[]): PackedDraws {
   const total = draws.reduce((sum, draw) => sum + (draw ? heardOf(draw) + draw.biases.length : 0), 1);
   const adjustments = new Int32Array(adjustmentInts * 2 ** Math.ceil(Math.log2(total)));
   const biases = new Float32Array(adjustments.buffer);
-  const packed = new ArrayBuffer(drawBytes * draws.length);
+  const ints = new Int32Array(drawInts * draws.length);
+  const doubles = new Float64Array(ints.buffer);
+  const longs = new BigInt64Array(ints.buffer);
   let at = 0;
   draws.forEach((draw, row) => {
     if (!draw) return;
     assertDraw(draw);
-    const { temperature, u, topP, minP, repetitionPenalty, presencePenalty, frequencyPenalty } = draw;
-    const offset = row * drawBytes;
-    new BigInt64Array(packed, offset, 1)[0] = BigInt(draw.words);
-    new Float64Array(packed, offset + 8, 4).set([temperature, u, topP, minP]);
-    new BigInt64Array(packed, offset + 40, 1)[0] = BigInt(draw.topK);
-    new Float64Array(packed, offset + 48, 3).set([repetitionPenalty, presencePenalty, frequencyPenalty]);
-    const counts = [heardOf(draw), draw.biases.length, draw.likeliest ?? -1];
-    new Int32Array(packed, offset + 72, 4).set([at / adjustmentInts, ...counts]);
+    const first = row * drawDoubles;
+    longs[first] = BigInt(draw.words);
+    doubles[first + 1] = draw.temperature;
+    doubles[first + 2] = draw.u;
+    doubles[first + 3] = draw.topP;
+    doubles[first + 4] = draw.minP;
+    longs[first + 5] = BigInt(draw.topK);
+    doubles[first + 6] = draw.repetitionPenalty;
+    doubles[first + 7] = draw.presencePenalty;
+    doubles[first + 8] = draw.frequencyPenalty;
+    ints[2 * first + 18] = at / adjustmentInts;
+    ints[2 * first + 19] = heardOf(draw);
+    ints[2 * first + 20] = draw.biases.length;
+    ints[2 * first + 21] = draw.likeliest ?? -1;
     adjustments.set(draw.heard, at);
     at += draw.heard.length;
     for (const [word, bias] of draw.biases) {
@@ -108,7 +116,7 @@ export function packDraws(draws: readonly (Draw | undefined)[]): PackedDraws {
       at += adjustmentInts;
     }
   });
-  return { draws: new Int32Array(packed), adjustments };
+  return { draws: ints, adjustments };
 }
 
 /** What {@link drawRows} draws from, and how. */
