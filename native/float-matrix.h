@@ -67,7 +67,8 @@ TARGET ALWAYS_INLINE void float_tile(const int rows, const int type, int adds, c
   }
 }
 
-// Any number of rows, in tiles as equal as may be. The number is known where a tile is compiled, so that all sums stay in registers.
+// Any number of rows, in tiles as equal as may be. The number is known where a tile is compiled, so that all sums stay in
+// registers; tiles that there are no registers for are not.
 TARGET ALWAYS_INLINE void float_tiles(int64_t rows, const int type, int adds, const void *strip, int64_t inputs, struct row_span x,
                                       struct row_span y) {
   for (int64_t row = 0, own; row < rows; row += own) {
@@ -77,12 +78,12 @@ TARGET ALWAYS_INLINE void float_tiles(int64_t rows, const int type, int adds, co
     switch (own) {
       case 1: float_tile(1, type, adds, strip, inputs, own_x, own_y); break;
       case 2: float_tile(2, type, adds, strip, inputs, own_x, own_y); break;
-      case 3: float_tile(3, type, adds, strip, inputs, own_x, own_y); break;
-      case 4: float_tile(4, type, adds, strip, inputs, own_x, own_y); break;
-      case 5: float_tile(5, type, adds, strip, inputs, own_x, own_y); break;
-      case 6: float_tile(6, type, adds, strip, inputs, own_x, own_y); break;
-      case 7: float_tile(7, type, adds, strip, inputs, own_x, own_y); break;
-      default: float_tile(8, type, adds, strip, inputs, own_x, own_y);
+      case 3: if (float_rows_max >= 3) float_tile(3, type, adds, strip, inputs, own_x, own_y); break;
+      case 4: if (float_rows_max >= 4) float_tile(4, type, adds, strip, inputs, own_x, own_y); break;
+      case 5: if (float_rows_max >= 5) float_tile(5, type, adds, strip, inputs, own_x, own_y); break;
+      case 6: if (float_rows_max >= 6) float_tile(6, type, adds, strip, inputs, own_x, own_y); break;
+      case 7: if (float_rows_max >= 7) float_tile(7, type, adds, strip, inputs, own_x, own_y); break;
+      default: if (float_rows_max >= 8) float_tile(8, type, adds, strip, inputs, own_x, own_y);
     }
   }
 }
