@@ -11,7 +11,7 @@ import {
   axes,
   colours,
   curve,
-  line,
+  legend,
   linearScale,
   logScale,
   type Panel,
@@ -41,11 +41,11 @@ export function drawRates(title: string, curves: readonly RateCurve[], slo: Slo)
   };
   const content = [
     text(left.from - 40, 22, title, { class: "t" }),
-    ...curves.flatMap(({ name }, index) => {
-      const at = left.from + 140 * index;
-      const colour = colours[index]!;
-      return [line(at, 42, at + 16, 42, colour), text(at + 22, 46, name, { style: `fill:${colour}` })];
-    }),
+    ...legend(
+      curves.map(({ name }) => name),
+      left.from,
+      46,
+    ),
     ...panel(left, `share within ${printSlo(slo)}`, kept, curves, ({ attainment }) => attainment),
     ...panel(right, "time to first token, 99 %, ms", ttft, curves, ({ ttftMs }) => ttftMs?.p99),
   ];

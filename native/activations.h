@@ -86,10 +86,21 @@ ALWAYS_INLINE float clear_last_bits(float value) {
   return value;
 }
 
+// The scale of a row whose largest value that is, so that multipliers end at 127. Below that bound it would leave the range of normal
+// numbers: such a row is as good as zero.
+ALWAYS_INLINE float scale_of_row(float largest_of_row) {
+  return largest_of_row < 1e-30f ? 0.0f : largest_of_row / (127.0f * 127.0f);
+}
+
+// The multiplier of a group.
+ALWAYS_INLINE int32_t multiplier_of_group(float largest_of_group, float largest_of_row) {
+  const float part = ceilf(largest_of_group * (127.0f / largest_of_row));
+  return part < 1.0f ? 1 : part > 127.0f ? 127 : (int32_t)part;
+}
+
 // Writes row `row` of a chunk's group.
 ALWAYS_INLINE void quantize_group(const float *x, float scale, float largest_of_row, char *group, struct row_chunk chunk, int64_t row) {
-  const float part = ceilf(largest(x, group_inputs) * (127.0f / largest_of_row));
-  const int32_t multiplier = part < 1.0f ? 1 : part > 127.0f ? 127 : (int32_t)part;
+  const int32_t multiplier = multiplier_of_group(largest(x, group_inputs), largest_of_row);
   const float inverse = 1.0f / scale / (float)multiplier, step = clear_last_bits(scale * (float)multiplier);
   int32_t values[group_inputs], sum = 0;
   for (int i = 0; i < group_inputs; i++) values[i] = (int32_t)rintf(x[i] * inverse);
@@ -108,8 +119,7 @@ ALWAYS_INLINE void quantize_row(const float *x, int64_t inputs, void *data, int6
   const struct row_chunk chunk = row_chunk(data, inputs, rows, index);
   const int64_t row = index % chunk_rows;
   const float most = largest(x, inputs);
-  // Below that, the scale would leave the range of normal numbers: such a row is as good as zero.
-  const float scale = most < 1e-30f ? 0.0f : most / (127.0f * 127.0f);
+  const float scale = scale_of_row(most);
   char *group = chunk.groups;
   for (int64_t first = 0; first < inputs; first += group_inputs, group += group_bytes(chunk)) {
     if (scale == 0.0f) {

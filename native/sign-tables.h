@@ -79,19 +79,17 @@ ALWAYS_INLINE void tabulate_row(const float *x, int64_t inputs, struct sign_tabl
   memset(values + inputs, 0, (size_t)(blocks * block_inputs - inputs) * sizeof(float));
   for (int64_t group = 0; group < groups; group++) sums[group] = largest_sum(values + group * group_inputs);
   const float most = largest(sums, groups);
-  tables->groups = (int32_t)((inputs + group_inputs - 1) / group_inputs);
-  // As for rows in 8 bits.
-  tables->step = most < 1e-30f ? 0.0f : most / (127.0f * 127.0f);
+  tables->groups = (int32_t)groups_of(inputs);
+  tables->step = scale_of_row(most);
   if (tables->step == 0.0f) {
     memset(tables->blocks, 0, (size_t)blocks * sizeof *tables->blocks);
     return;
   }
-  const float part_of_largest = 127.0f / most, one = 1.0f / tables->step;
+  const float one = 1.0f / tables->step;
   for (int64_t group = 0; group < groups; group++) {
     struct sign_table_block *block = &tables->blocks[group / block_groups];
     const int own = group % block_groups;
-    const float part = ceilf(sums[group] * part_of_largest);
-    const int32_t multiplier = part < 1.0f ? 1 : part > 127.0f ? 127 : (int32_t)part;
+    const int32_t multiplier = multiplier_of_group(sums[group], most);
     const float inverse = one / (float)multiplier;
     memset(block->multipliers[own], multiplier, 4);
     block->wide_multipliers[own] = (int16_t)multiplier;

@@ -10,7 +10,8 @@ import { pointers, type Tensor } from "./tensor.js";
 /** What is held interleaved: its bytes mean the same, in another order (native/base-matrix.h, native/float-matrix.h). */
 const floatDTypes: readonly DType[] = ["f16", "bf16"];
 const roundedDType = "q8_0";
-const stripOutputs = 16;
+/** Outputs that lie side by side, of the base and of sign planes: `strip_outputs` in native/base-matrix.h. */
+export const stripOutputs = 16;
 /** Stored types that kernels round to 8 bits; others are turned to f32 first. */
 const readableDTypes: readonly DType[] = ["f32", "f16", "bf16", "q8_0"];
 /** GGML_MAX_SRC, less the result's own and the activations. */

@@ -1,6 +1,7 @@
 import { type DType, dtypes } from "../core/index.js";
 import { alignUp } from "../util/index.js";
 import { type Activations, allThreads } from "./activations.js";
+import { stripOutputs } from "./base-matrix.js";
 import { type Graph, GraphError } from "./graph.js";
 import type { Kernels } from "./kernels.js";
 import { pointers, type Tensor } from "./tensor.js";
@@ -21,7 +22,6 @@ export interface PoolProduct {
 
 /** What kernels multiply with. */
 const signDType = "q1_0";
-const stripOutputs = 16;
 
 /**
  * Whether planes of this form can lie in strips (native/sign-planes.h). They do on devices with kernels, which multiply them then; otherwise

@@ -12,7 +12,7 @@ import {
   curve,
   element,
   ink,
-  line,
+  legend,
   linearScale,
   logScale,
   type Panel,
@@ -46,7 +46,11 @@ export function drawRuns(title: string, runs: readonly DrawnRun[], slo: Slo): st
   const hasSlo = Object.keys(slo).length > 0;
   const parts = [
     text(left.from - 40, 22, title, { class: "t" }),
-    ...legend(runs),
+    ...legend(
+      runs.map(({ name }) => name),
+      left.from,
+      46,
+    ),
     ...panel(left, "time to first token, ms", shares(runs, ttftMs)),
     ...panel(
       right,
@@ -75,17 +79,6 @@ function shares(runs: readonly DrawnRun[], of: (record: RequestRecord) => number
     const finished = finishedOf(records);
     const values = finished.filter(({ failure }) => failure === null).map((record) => of(record) ?? 0);
     return { values: values.sort((a, b) => a - b), total: finished.length };
-  });
-}
-
-function legend(runs: readonly DrawnRun[]): string[] {
-  let x = left.from;
-  return runs.flatMap(({ name }, index) => {
-    const colour = colours[index % colours.length]!;
-    const label = text(x + 22, 46, name, { style: `fill:${colour}` });
-    const mark = line(x, 42, x + 16, 42, colour);
-    x += 40 + 7 * name.length;
-    return [mark, label];
   });
 }
 

@@ -141,6 +141,14 @@ export function tabledRows(pools: DeltaPools | undefined, rows: VariantRows): Ro
 
 const mergedRows = ({ merged }: VariantRows) => merged.reduce((sum, { rows }) => sum + rows, 0);
 
+/** What runs have to add to a layer's product, each with the slots of its rows. */
+function partsOf({ part: find }: Linear, pools: DeltaPools | undefined, { runs }: VariantRows) {
+  return runs.flatMap(({ classId, slots: ids, firstRow }) => {
+    const part = pools && find(pools, classId);
+    return part ? [{ part, ids, firstRow }] : [];
+  });
+}
+
 /** y with each row's planes times x added, but to merged rows, at the outputs from `firstOutput` on. */
 function addPlanes(
   g: Graph,
@@ -153,9 +161,8 @@ function addPlanes(
 ): Tensor {
   let sum = y;
   const first = mergedRows(rows);
-  for (const { classId, slots: ids, firstRow } of rows.runs) {
-    const part = firstRow >= first && pools && layer.part(pools, classId);
-    if (part && part.kind === "plane")
+  for (const { part, ids, firstRow } of partsOf(layer, pools, rows)) {
+    if (part.kind === "plane" && firstRow >= first)
       sum = addPoolProduct(g, sum, { pool: part.plane, x, ids, firstRow, firstOutput });
   }
   return sum;
@@ -172,9 +179,8 @@ function addAllFactors(
   firstOutput: number,
 ): Tensor {
   let sum = y;
-  for (const { classId, slots: ids, firstRow } of rows.runs) {
-    const part = pools && layer.part(pools, classId);
-    if (part?.kind !== "factors") continue;
+  for (const { part, ids, firstRow } of partsOf(layer, pools, rows)) {
+    if (part.kind !== "factors") continue;
     const { down, up } = part;
     assert(down, "factors are multiplied with that only rows are taken from");
     sum = addFactors(g, sum, { down, up, x, ids, firstRow, firstOutput });

@@ -57,6 +57,18 @@ export function axes({ from, to, bottom }: Panel, { x, y, xLabel, yLabel }: Axes
   return [...rows, line(from, bottom, to, bottom, ink), ...columns];
 }
 
+/** Names in a row beside marks in their colours, the first from `x` on. */
+export function legend(names: readonly string[], x: number, y: number): string[] {
+  let at = x;
+  return names.flatMap((name, index) => {
+    const colour = colours[index % colours.length]!;
+    const label = text(at + 22, y, name, { style: `fill:${colour}` });
+    const mark = line(at, y - 4, at + 16, y - 4, colour);
+    at += 40 + 7 * name.length;
+    return [mark, label];
+  });
+}
+
 /** A straight line. */
 export function line(x1: number, y1: number, x2: number, y2: number, stroke: string, dashes = "none"): string {
   return element("line", { x1, y1, x2, y2, stroke, "stroke-dasharray": dashes });
